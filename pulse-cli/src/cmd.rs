@@ -1,0 +1,53 @@
+//! Commands: arguments become an operation, the client does it, the printer shows the answer.
+
+mod api;
+mod audit;
+mod context;
+mod help;
+mod key;
+mod listing;
+mod man;
+mod org;
+mod project;
+mod rotate;
+mod scan;
+mod sinks;
+mod status;
+mod store;
+mod token;
+mod token_offline;
+
+use crate::{
+    args::{Command, system},
+    exit::{Exit, Outcome},
+    generate,
+    session::Session,
+};
+
+pub(crate) use api::route;
+pub use help::TOPICS;
+
+/// Runs a command.
+pub async fn run(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Org(command) => org::run(session, command).await,
+        Command::Project(command) => project::run(session, command).await,
+        Command::Key(command) => key::run(session, command).await,
+        Command::Token(command) => token::run(session, command).await,
+        Command::Audit(system::Audit::List(args)) => audit::list(session, args).await,
+        Command::Status => status::status(session).await,
+        Command::Whoami => status::whoami(session).await,
+        Command::Context(command) => context::run(session, command),
+        Command::Config(command) => context::config(session, &command),
+        Command::Admin(system::Admin::Rotate(args)) => status::rotate_admin(session, args).await,
+        Command::Store(command) => store::run(session, command).await,
+        Command::Api(args) => api::run(session, args).await,
+        Command::Completions(args) => man::completions(session, &args),
+        Command::Man(args) => man::run(session, &args),
+        Command::Help(args) => help::run(session, &args),
+        Command::Generate(args) => generate::run(session, &args),
+    }
+}
+
+/// A command that worked.
+const DONE: Outcome = Ok(Exit::Done);

@@ -1,0 +1,156 @@
+//! `pulse key`, without rotation and scan.
+
+use pulse_core::{
+    error::Code,
+    model::api_key::{ApiKeyView, Constraints, KeyStatus},
+    ops::keys::{CreateKey, GetKey, ListKeys, RevokeKey},
+};
+
+use super::{DONE, listing, org::stakes, rotate, scan};
+use crate::{
+    args::{
+        Paging,
+        key::{self, FailOn},
+        values::Span,
+    },
+    client::{CallOptions, Client},
+    exit::{Exit, Outcome},
+    names,
+    session::Session,
+    ui::View,
+};
+
+pub(super) const VIEW: View = View::new(
+    &["id", "name", "environment", "state", "primary", "expires_at", "last_used_at"],
+    &["pulse_api_key", "scopes", "constraints", "networks", "last_used_ip", "rotated_to", "created_by", "created_at", "version"],
+)
+.detail(&[
+    "id", "name", "project_id", "environment", "state", "primary", "pulse_api_key", "pulse_api_secret", "scopes", "constraints",
+    "networks", "expires_at", "last_used_at", "last_used_ip", "rotated_to", "replaces.id", "replaces.expires_at", "revoked_at",
+    "created_by", "created_at", "version",
+]);
+
+const USAGE: View = View::new(
+    &["id", "name", "state", "last_used_at", "last_used_ip", "created_at"],
+    &["pulse_api_key", "primary", "expires_at", "created_by"],
+);
+
+pub(super) async fn run(session: &Session, command: key::Key) -> Outcome {
+    match command {
+        key::Key::Create(args) => create(session, *args).await,
+        key::Key::List(args) => list(session, args).await,
+        key::Key::Get(args) => {
+            let client = session.client().await?;
+            let (id, key_id, _) = names::key(session, client, &args.which).await?;
+            session.printer.document(&VIEW, &client.ask(&GetKey { id, key_id }).await?)?;
+            DONE
+        }
+        key::Key::Rotate(args) => rotate::run(session, *args).await,
+        key::Key::Revoke(args) => revoke(session, args).await,
+        key::Key::Usage(args) => usage(session, args).await,
+        key::Key::Scan(args) => scan::run(session, &args),
+    }
+}
+
+async fn create(session: &Session, args: key::Create) -> Outcome {
+    let client = session.client().await?;
+    let id = names::project_or_own(session, client, args.of.project.as_deref(), args.of.org.as_deref()).await?;
+    let constraints = Constraints {
+        rooms: args.rooms,
+        max_ttl_seconds: args.max_ttl.map(Span::seconds),
+        grants: args.grants.into_iter().collect(),
+    };
+    let in_time = args.expires_in.map(|Span(span)| session.now().plus(span));
+    let op = CreateKey {
+        id,
+        name: args.name,
+        environment: args.environment,
+        scopes: (!args.scopes.is_empty()).then(|| args.scopes.into_iter().collect()),
+        constraints: (!constraints.is_empty()).then_some(constraints),
+        networks: args.networks,
+        expires_at: args.expires_at.or(in_time),
+    };
+    session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    if !args.change.dry_run {
+        session.printer.advice("The secret is shown this once: keep it now.");
+    }
+    DONE
+}
+
+fn works(key: &ApiKeyView) -> bool {
+    match key.state {
+        KeyStatus::Active | KeyStatus::Pending | KeyStatus::Rotated => true,
+        KeyStatus::Expired | KeyStatus::Revoked => false,
+    }
+}
+
+async fn list(session: &Session, args: key::List) -> Outcome {
+    let client = session.client().await?;
+    let id = names::project_or_own(session, client, args.of.project.as_deref(), args.of.org.as_deref()).await?;
+    let op = ListKeys { id, include_revoked: args.include_revoked.then_some(true), limit: None, cursor: None };
+    let rows = match args.expiring_within {
+        None => listing::show(session, client, &VIEW, op, &args.paging).await?,
+        Some(Span(span)) => {
+            let end = session.now().plus(span);
+            let expiring = |key: &ApiKeyView| works(key) && key.expires_at.is_some_and(|at| at <= end);
+            filtered(session, client, &VIEW, op, expiring).await?
+        }
+    };
+    Ok(ending(args.fail_on, rows))
+}
+
+async fn usage(session: &Session, args: key::Usage) -> Outcome {
+    let client = session.client().await?;
+    let id = names::project_or_own(session, client, args.of.project.as_deref(), args.of.org.as_deref()).await?;
+    let op = ListKeys { id, include_revoked: None, limit: None, cursor: None };
+    let since = args.unused_for.map(|Span(span)| session.now().minus(span));
+    let unused = |key: &ApiKeyView| since.is_none_or(|since| key.last_used_at.unwrap_or(key.created_at) <= since);
+    let rows = filtered(session, client, &USAGE, op, unused).await?;
+    Ok(ending(args.fail_on, rows))
+}
+
+/// Shows the keys of all pages that fit.
+async fn filtered(
+    session: &Session,
+    client: &Client,
+    view: &View,
+    op: ListKeys,
+    fits: impl Fn(&ApiKeyView) -> bool,
+) -> Result<usize, crate::exit::Failure> {
+    let mut shown = session.printer.list(view)?;
+    let all = Paging { all: true, ..Paging::default() };
+    listing::walk(client, op, &all, |key| if fits(&key) { shown.row(&key) } else { Ok(()) }).await?;
+    let rows = shown.len();
+    shown.finish()?;
+    Ok(rows)
+}
+
+fn ending(fail_on: Option<FailOn>, rows: usize) -> Exit {
+    match fail_on {
+        Some(FailOn::Any) if rows > 0 => Exit::Finding,
+        _ => Exit::Done,
+    }
+}
+
+async fn revoke(session: &Session, args: key::Revoke) -> Outcome {
+    let client = session.client().await?;
+    match revoke_named(session, client, &args).await {
+        Err(failure) if args.ignore_not_found && failure.code() == Code::NotFound.info().name => {
+            session.printer.advice(failure.message());
+            DONE
+        }
+        other => other,
+    }
+}
+
+async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) -> Outcome {
+    let (id, key_id, _) = names::key(session, client, &args.which).await?;
+    let op = RevokeKey { id, key_id, force: args.force.then_some(true), version: None };
+    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    if !options.dry_run && !client.is_curl() {
+        let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
+        session.prompts().confirm(&format!("Revoke key {}? It stops at once.", args.which.key), &stakes)?;
+    }
+    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
+    DONE
+}

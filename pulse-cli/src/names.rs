@@ -1,0 +1,162 @@
+//! Names in the place of ids: a name is looked up exactly, without regard to case, among what the caller can see. An
+//! ambiguous one is a usage error with the list.
+
+use pulse_core::{
+    id::{KeyId, OrgId, ProjectId},
+    model::{api_key::ApiKeyView, organization::OrganizationView, project::ProjectView},
+    ops::{keys::ListKeys, me::GetMe, organizations::ListOrganizations, projects::ListProjects},
+    page::{Cursor, PageLimit},
+};
+
+use crate::{args::key, client::Client, exit::Failure, session::Session};
+
+/// The longest name that a list can be asked for, in characters.
+const MAX_PREFIX: usize = 100;
+
+/// What a name was looked up for.
+struct Found {
+    id: String,
+    name: String,
+}
+
+/// The one that is meant, or why there is none.
+fn only<T>(kind: &str, text: &str, mut found: Vec<(T, Found)>, place: &str, list: &str) -> Result<T, Failure> {
+    if found.len() > 1 {
+        let lines: Vec<String> = found.iter().map(|(_, one)| format!("{} ({})", one.id, one.name)).collect();
+        let ids: Vec<String> = found.iter().map(|(_, one)| one.id.clone()).collect();
+        return Err(Failure::new(crate::exit::USAGE, "ambiguous_name", format!("{kind} {text:?} is ambiguous: {}", lines.join(", ")))
+            .hint("Name it by its id.")
+            .detail("candidates", ids));
+    }
+    found.pop().map(|(one, _)| one).ok_or_else(|| {
+        Failure::new(5, "not_found", format!("{kind} {text:?} not found{place}")).hint(list.to_owned())
+    })
+}
+
+fn page() -> Option<PageLimit> {
+    PageLimit::try_from(100).ok()
+}
+
+fn refuse_curl(client: &Client, kind: &str, text: &str) -> Result<(), Failure> {
+    if !client.is_curl() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("with --curl nothing is sent, so the {kind} {text:?} cannot be looked up")).hint("Name it by its id."))
+}
+
+fn prefix(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty() && text.chars().count() <= MAX_PREFIX)
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// The organization that `text` names.
+pub async fn org(client: &Client, text: &str, deleted: bool) -> Result<OrgId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    refuse_curl(client, "organization", text)?;
+    let mut found: Vec<(OrganizationView, Found)> = Vec::new();
+    let mut list = ListOrganizations {
+        name_prefix: prefix(text),
+        include_deleted: deleted.then_some(true),
+        limit: page(),
+        ..ListOrganizations::default()
+    };
+    while list.name_prefix.is_some() {
+        let page = client.ask(&list).await?;
+        let matching = page.data.into_iter().filter(|org| same(org.name.as_str(), text));
+        found.extend(matching.map(|org| {
+            let shown = Found { id: org.id.to_string(), name: org.name.to_string() };
+            (org, shown)
+        }));
+        match page.next_cursor {
+            Some(next) => list.cursor = Some(Cursor(next)),
+            None => break,
+        }
+    }
+    only("organization", text, found, "", "pulse org list shows them.").map(|org| org.id)
+}
+
+/// The project that `text` names, in `org` when that is given.
+pub async fn project(session: &Session, client: &Client, text: &str, in_org: Option<&str>, deleted: bool) -> Result<ProjectId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    refuse_curl(client, "project", text)?;
+    let default = session.default_org();
+    let org_name = in_org.or(default.as_deref());
+    let org_id = match org_name {
+        Some(name) => Some(org(client, name, deleted).await?),
+        None => None,
+    };
+    let mut found: Vec<(ProjectView, Found)> = Vec::new();
+    let mut list = ListProjects {
+        org_id,
+        name_prefix: prefix(text),
+        include_deleted: deleted.then_some(true),
+        limit: page(),
+        ..ListProjects::default()
+    };
+    while list.name_prefix.is_some() {
+        let page = client.ask(&list).await?;
+        let matching = page.data.into_iter().filter(|project| same(project.name.as_str(), text));
+        found.extend(matching.map(|project| {
+            let shown = Found { id: project.id.to_string(), name: format!("{} of {}", project.name, project.org_id) };
+            (project, shown)
+        }));
+        match page.next_cursor {
+            Some(next) => list.cursor = Some(Cursor(next)),
+            None => break,
+        }
+    }
+    let place = org_name.map(|name| format!(" in org {name}")).unwrap_or_default();
+    let hint = org_name.map(|name| format!("pulse project list --org {name}")).unwrap_or_else(|| "pulse project list".to_owned());
+    only("project", text, found, &place, &hint).map(|project| project.id)
+}
+
+/// The project that a command names, else the default one, else the one that the caller's key implies.
+pub async fn project_or_own(session: &Session, client: &Client, text: Option<&str>, org: Option<&str>) -> Result<ProjectId, Failure> {
+    let default = session.default_project();
+    if let Some(text) = text.or(default.as_deref()) {
+        return project(session, client, text, org, false).await;
+    }
+    let unnamed = || Failure::usage("no project is named").hint("Use --project NAME, or PULSE_PROJECT; a project's key implies it.");
+    if client.is_curl() {
+        return Err(unnamed());
+    }
+    client.ask(&GetMe {}).await?.project_id.ok_or_else(unnamed)
+}
+
+/// The key that a command names, with its project.
+pub async fn key(session: &Session, client: &Client, which: &key::Which) -> Result<(ProjectId, KeyId, Option<ApiKeyView>), Failure> {
+    let project = project_or_own(session, client, which.of.project.as_deref(), which.of.org.as_deref()).await?;
+    if let Ok(id) = which.key.parse() {
+        return Ok((project, id, None));
+    }
+    refuse_curl(client, "key", &which.key)?;
+    let mut found: Vec<(ApiKeyView, Found)> = Vec::new();
+    let mut list = ListKeys { id: project, include_revoked: None, limit: page(), cursor: None };
+    loop {
+        let page = client.ask(&list).await?;
+        let meant = |key: &ApiKeyView| same(key.name.as_str(), &which.key) || key.pulse_api_key == which.key;
+        found.extend(page.data.into_iter().filter(meant).map(|key| {
+            let shown = Found { id: key.id.to_string(), name: format!("{}, {:?}", key.name, key.state).to_lowercase() };
+            (key, shown)
+        }));
+        match page.next_cursor {
+            Some(next) => list.cursor = Some(Cursor(next)),
+            None => break,
+        }
+    }
+    // A rotated key and its successor share a name: the one that stays is meant.
+    let staying = |key: &ApiKeyView| matches!(key.state, pulse_core::model::api_key::KeyStatus::Active);
+    if found.len() > 1 && found.iter().filter(|(key, _)| staying(key)).count() == 1 {
+        found.retain(|(key, _)| staying(key));
+    }
+    let hint = format!("pulse key list --project {project}");
+    let key = only("key", &which.key, found, &format!(" in project {project}"), &hint)?;
+    Ok((project, key.id, Some(key)))
+}

@@ -1,0 +1,89 @@
+//! Which fields of a thing are shown in tables, and what a cell says. JSON, YAML and jq always see the whole thing.
+
+use serde_json::Value;
+
+/// How one kind of thing is shown. Fields are named by their path in the JSON form, with dots.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Columns of a list.
+    pub list: &'static [&'static str],
+    /// Further columns with `-o wide`.
+    pub wide: &'static [&'static str],
+    /// Lines of a single thing, where they are not `list` and `wide`. What is absent has no line.
+    pub detail: &'static [&'static str],
+    /// What `-q` prints.
+    pub id: &'static str,
+    /// What `-o name` prints, if the thing has it.
+    pub name: &'static str,
+}
+
+impl View {
+    /// A view of a thing with `id` and `name`.
+    pub const fn new(list: &'static [&'static str], wide: &'static [&'static str]) -> Self {
+        Self { list, wide, detail: &[], id: "id", name: "name" }
+    }
+
+    /// With these lines for a single thing.
+    #[must_use]
+    pub const fn detail(self, detail: &'static [&'static str]) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// With another field for `-q` and `-o name`.
+    #[must_use]
+    pub const fn id(self, id: &'static str) -> Self {
+        Self { id, name: id, ..self }
+    }
+}
+
+/// The value at a path with dots; `None` when there is no such field.
+pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, name| value.get(name))
+}
+
+/// The header of a column.
+pub fn header(path: &str) -> String {
+    path.replace(['_', '.'], " ").to_uppercase()
+}
+
+/// What a cell says: one line, control characters made visible.
+pub fn cell(value: Option<&Value>) -> String {
+    let text = match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(elements)) => elements.iter().map(|element| cell(Some(element))).collect::<Vec<_>>().join(","),
+        // A thing with a kind is shown by its name.
+        Some(Value::Object(fields)) if fields.contains_key("kind") && fields.contains_key("id") => {
+            let name = fields.get("name").filter(|name| name.is_string()).or_else(|| fields.get("id"));
+            format!("{}/{}", cell(fields.get("kind")), cell(name))
+        }
+        Some(Value::Object(fields)) => {
+            let pairs = fields.iter().map(|(name, value)| format!("{name}={}", cell(Some(value))));
+            pairs.collect::<Vec<_>>().join(",")
+        }
+        Some(other) => other.to_string(),
+    };
+    visible(&text)
+}
+
+/// The text with control characters and bidirectional overrides made visible, so that no name can steer a terminal.
+pub fn visible(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(hidden) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if hidden(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn cells_are_one_line_without_control_characters() {
+        assert_eq!(cell(Some(&json!({"a": [1, "x"], "b": null}))), "a=1,x,b=");
+        assert_eq!(cell(Some(&json!("a\u{1b}[31m\nb\u{202e}"))), "a\\u{1b}[31m\\nb\\u{202e}");
+        assert_eq!(at(&json!({"a": {"b": 1}}), "a.b"), Some(&json!(1)));
+    }
+}

@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Result<Settings, Vec<ConfigFault>> {
+    Settings::resolve(&Sources::new().with(SourceKind::Environment, values(pairs)))
+}
+
+fn shown<'a>(settings: &'a Settings, name: &str) -> &'a Shown {
+    settings.shown.iter().find(|row| row.name == name).unwrap()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_env_file_over_the_config_file() {
+    let mut sources = Sources::new();
+    let order = [SourceKind::ConfigFile, SourceKind::EnvFile, SourceKind::Environment, SourceKind::Flag];
+    for (port, kind) in order.into_iter().enumerate() {
+        sources = sources.with(kind, values(&[("PULSE_LISTEN", &format!("127.0.0.1:{port}"))]));
+        let settings = Settings::resolve(&sources).ok().unwrap();
+        assert_eq!((usize::from(settings.listen.port()), shown(&settings, "PULSE_LISTEN").source), (port, kind));
+    }
+    let settings = environment(&[("PULSE_LISTEN", "  ")]).ok().unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080", "an empty value counts as not set");
+}
+
+#[test]
+fn port_means_every_address_and_loopback_in_development() {
+    let listen = |pairs: &[(&str, &str)]| environment(pairs).ok().unwrap().listen.to_string();
+    assert_eq!(listen(&[("PORT", "9000")]), "0.0.0.0:9000");
+    assert_eq!(listen(&[("PORT", "9000"), ("PULSE_DEV", "true")]), "127.0.0.1:9000");
+    assert_eq!(listen(&[("PORT", "9000"), ("PULSE_LISTEN", "127.0.0.1:1")]), "127.0.0.1:1");
+    let faults = environment(&[("PULSE_DEV", "true"), ("PULSE_LISTEN", "0.0.0.0:1")]).err().unwrap();
+    assert_eq!(faults[0].name, "PULSE_LISTEN");
+}
+
+#[test]
+fn every_fault_is_told_at_once_and_none_shows_a_value() {
+    let faults = environment(&[
+        ("PULSE_LISTEN", "here-secret"),
+        ("PULSE_STORE", "postgres://here-secret"),
+        ("API_KEY_PEPPER", "here-secret"),
+        ("PULSE_MASTER_KEY", "here-secret"),
+        ("PULSE_ADMIN_TOKEN", "here-secret"),
+        ("LIVEKIT_API_KEY", "here-secret"),
+        ("CORS_ORIGINS", "*"),
+        ("PULSE_OUTBOUND_ONLY", "here-secret"),
+        ("PULSE_TLS_CERT", "here-secret"),
+        ("REDIS_URL", "here-secret"),
+    ])
+    .err()
+    .unwrap();
+    let names: Vec<&str> = faults.iter().map(|fault| fault.name.as_str()).collect();
+    for name in ["PULSE_LISTEN", "PULSE_STORE", "API_KEY_PEPPER", "PULSE_MASTER_KEY", "PULSE_ADMIN_TOKEN", "CORS_ORIGINS", "PULSE_OUTBOUND_ONLY", "REDIS_URL", "PULSE_TLS_KEY", "LIVEKIT_API_SECRET"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    assert!(!faults_error(&faults).message().contains("here-secret"));
+}
+
+#[test]
+fn mongodb_needs_its_secrets_and_names_win_over_each_other_as_documented() {
+    let faults = environment(&[("MONGO_URI", "mongodb://u:p@h/db")]).err().unwrap();
+    assert_eq!(faults.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>(), ["API_KEY_PEPPER", "PULSE_MASTER_KEY"]);
+    let settings = environment(&[("MONGO_URI", "mongodb://u:p@h/db"), ("PULSE_STORE", "memory:")]).ok().unwrap();
+    assert!(matches!(settings.store, StoreLocation::Memory));
+    let row = shown(&settings, "MONGO_URI");
+    assert_eq!((row.value.as_str(), row.note.as_deref()), ("mongodb://<set>@h/db", Some("PULSE_STORE wins")));
+}
+
+#[test]
+fn the_table_has_each_name_and_flag_once_and_its_defaults_are_valid() {
+    for (position, setting) in TABLE.iter().enumerate() {
+        assert!(TABLE[..position].iter().all(|earlier| earlier.name != setting.name), "{} stands twice", setting.name);
+        let twice = |earlier: &Setting| earlier.flag.is_some() && earlier.flag == setting.flag;
+        assert!(!TABLE[..position].iter().any(twice), "{:?} stands twice", setting.flag);
+        assert!(setting.flag.is_none() || !setting.secret, "{} is a secret with a flag", setting.name);
+        if !setting.default.is_empty() {
+            assert_eq!(value::check(setting.kind, setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+}
+
+#[test]
+fn a_check_shows_no_secret() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let settings = environment(&[
+        ("API_KEY_PEPPER", secret),
+        ("PULSE_ADMIN_TOKEN", secret),
+        ("REDIS_URL", "redis://user:0123456789abcdef0123456789abcdef@h:1"),
+        ("GIN_MODE", "release"),
+    ])
+    .ok()
+    .unwrap();
+    let text = check_table(&settings);
+    assert!(!text.contains(secret), "{text}");
+    assert!(text.contains("not used yet") && text.contains("ignored"), "{text}");
+}

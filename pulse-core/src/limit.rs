@@ -1,0 +1,128 @@
+//! Rate limits: the generic cell rate algorithm over a bounded table.
+//!
+//! A rate of `n` a minute with a burst of `n` admits up to `n` at once and refills evenly. The table holds a fixed number
+//! of entries; when it is full, the least recently used goes, which can only admit more and never refuse wrongly. Keys are
+//! verified ids or addresses, never texts from a request.
+
+use std::{hash::Hash, time::Duration};
+
+use quick_cache::sync::Cache;
+
+/// A rate: so many requests a minute, all at once if they come after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a minute.
+    pub per_minute: u32,
+}
+
+/// What a limiter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// The limit, in requests a minute.
+    pub limit: u32,
+    /// How many more may come right now.
+    pub remaining: u32,
+    /// In how many seconds the whole limit is there again (allowed), or the request may come again (refused); rounded up.
+    pub reset_seconds: u64,
+}
+
+/// Counts requests by key.
+#[derive(Debug)]
+pub struct Limiter<K> {
+    /// The theoretical arrival time of each key's next request, in nanoseconds of the monotonic clock.
+    arrivals: Cache<K, std::sync::Arc<parking_lot::Mutex<u64>>>,
+}
+
+impl<K: Hash + Eq + Clone> Limiter<K> {
+    /// A limiter that remembers up to `capacity` keys.
+    pub fn new(capacity: usize) -> Self {
+        Self { arrivals: Cache::new(capacity) }
+    }
+
+    /// Spends `cost` requests of `key` at `now` (monotonic), if they fit.
+    pub fn spend(&self, key: &K, rate: Rate, cost: u32, now: Duration) -> Decision {
+        self.decide(key, rate, cost, now, true)
+    }
+
+    /// Whether `cost` requests would fit, without spending them.
+    pub fn peek(&self, key: &K, rate: Rate, cost: u32, now: Duration) -> Decision {
+        self.decide(key, rate, cost, now, false)
+    }
+
+    fn decide(&self, key: &K, rate: Rate, cost: u32, now: Duration, spend: bool) -> Decision {
+        const MINUTE: u64 = 60_000_000_000;
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
+        let interval = MINUTE / u64::from(rate.per_minute.max(1));
+        // A cost above the whole limit would never pass: it then costs the whole limit.
+        let needed = interval.saturating_mul(u64::from(cost.min(rate.per_minute.max(1))));
+        let cell = match self.arrivals.get(key) {
+            Some(cell) => cell,
+            None if !spend => return Decision { allowed: true, limit: rate.per_minute, remaining: rate.per_minute, reset_seconds: 0 },
+            None => {
+                let fresh = || Ok::<_, std::convert::Infallible>(std::sync::Arc::new(parking_lot::Mutex::new(now)));
+                self.arrivals.get_or_insert_with(key, fresh).unwrap_or_else(|never| match never {})
+            }
+        };
+        let mut arrival = cell.lock();
+        let current = (*arrival).clamp(now, now.saturating_add(MINUTE));
+        let after = current.saturating_add(needed);
+        let allowed = after <= now.saturating_add(interval * u64::from(rate.per_minute.max(1)));
+        let standing = if allowed { after } else { current };
+        if allowed && spend {
+            *arrival = after;
+        }
+        let full = interval * u64::from(rate.per_minute.max(1));
+        let room = full.saturating_sub(standing - now);
+        let wait = if allowed { standing - now } else { after.saturating_sub(now + full) };
+        Decision {
+            allowed,
+            limit: rate.per_minute,
+            remaining: u32::try_from(room / interval).unwrap_or(u32::MAX),
+            reset_seconds: wait.div_ceil(1_000_000_000),
+        }
+    }
+
+    /// How many keys are remembered.
+    pub fn len(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// Whether no key is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_minute: 60 };
+
+    #[test]
+    fn a_burst_passes_then_one_a_second() {
+        let limiter = Limiter::new(16);
+        let at = |seconds| Duration::from_secs(seconds);
+        for sent in 0..60 {
+            let decision = limiter.spend(&1, RATE, 1, at(10));
+            assert!(decision.allowed && decision.remaining == 59 - sent, "request {sent}: {decision:?}");
+        }
+        let refused = limiter.spend(&1, RATE, 1, at(10));
+        assert_eq!((refused.allowed, refused.remaining, refused.reset_seconds), (false, 0, 1));
+        assert!(limiter.spend(&2, RATE, 1, at(10)).allowed, "another key pays for the first");
+        assert!(limiter.spend(&1, RATE, 1, at(11)).allowed);
+        assert!(!limiter.spend(&1, RATE, 1, at(11)).allowed);
+        assert_eq!(limiter.spend(&1, RATE, 20, at(100)).remaining, 40);
+    }
+
+    #[test]
+    fn the_table_stays_bounded() {
+        let limiter = Limiter::new(1_000);
+        (0..100_000_u32).for_each(|key| {
+            limiter.spend(&key, RATE, 1, Duration::ZERO);
+        });
+        assert!(limiter.len() <= 1_100, "{} entries", limiter.len());
+    }
+}

@@ -1,0 +1,11 @@
+//! Plain data, one file an aggregate: what is stored, and how it is shown. No store, no clock, no I/O.
+
+pub mod api_key;
+pub mod audit;
+pub mod key_use;
+pub mod job;
+pub mod organization;
+pub mod project;
+pub mod revocation;
+pub mod storage;
+pub mod text;

@@ -1,0 +1,151 @@
+//! The OpenAPI 3.1 document, built from the registry. Nothing about an operation is said here that its struct does not say.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::{CODES, Problem},
+    op::Meta,
+    registry::{OPERATIONS, Route},
+    wire,
+};
+
+/// The document for this version.
+pub fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in OPERATIONS.iter() {
+        let path = paths.entry(route.meta.path).or_insert_with(|| json!({}));
+        path[route.meta.method.name().to_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Pulse",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "A self-hosted control plane for LiveKit.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": wire::answer_schema::<Problem>() },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "description": "pulse_secret_... of a key, or the operator's token" },
+                "basic": { "type": "http", "scheme": "basic", "description": "pulse_key_... as user, pulse_secret_... as password" },
+                "key": { "type": "apiKey", "in": "header", "name": "X-Pulse-Key" },
+                "secret": { "type": "apiKey", "in": "header", "name": "X-Pulse-Secret" },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let meta = &route.meta;
+    let schema = route.schema().json();
+    let (resource, _) = meta.id.split_once('.').unwrap_or((meta.id, ""));
+    let mut operation = json!({
+        "operationId": meta.id,
+        "summary": meta.summary,
+        "tags": [resource],
+        "parameters": parameters(meta, schema),
+        "responses": responses(meta, route.answer_schema()),
+        "x-pulse-permissions": meta.permissions.iter().map(|permission| permission.name()).collect::<Vec<_>>(),
+        "x-pulse-cost": meta.cost,
+    });
+    if let Some(action) = meta.action {
+        operation["x-pulse-audit"] = action.into();
+    }
+    let credentials = json!([{ "bearer": [] }, { "basic": [] }, { "key": [], "secret": [] }]);
+    operation["security"] = credentials;
+    if meta.permissions.is_empty() && meta.id != "me.get" {
+        operation["security"] = json!([{}, { "bearer": [] }, { "basic": [] }, { "key": [], "secret": [] }]);
+    }
+    if meta.method.has_body() {
+        let body = without(schema, meta);
+        let required = body["required"].as_array().is_some_and(|required| !required.is_empty());
+        operation["requestBody"] = json!({ "required": required, "content": { "application/json": { "schema": body } } });
+    }
+    operation
+}
+
+/// The schema of the body: without the fields that travel in the path.
+fn without(schema: &Value, meta: &Meta) -> Value {
+    let mut body = schema.clone();
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("$schema");
+        fields.remove("title");
+    }
+    for name in meta.path_fields() {
+        if let Some(properties) = body["properties"].as_object_mut() {
+            properties.remove(name);
+        }
+        if let Some(required) = body["required"].as_array_mut() {
+            required.retain(|field| field != name);
+        }
+    }
+    body
+}
+
+fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
+    let in_path: Vec<&str> = meta.path_fields().collect();
+    let required = |name: &str| schema["required"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name));
+    let mut parameters = Vec::new();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let place = match (in_path.contains(&name.as_str()), meta.method.has_body()) {
+            (true, _) => "path",
+            (false, false) => "query",
+            (false, true) => continue,
+        };
+        parameters.push(json!({
+            "name": name,
+            "in": place,
+            "required": place == "path" || required(name),
+            "description": field["description"],
+            "schema": field,
+        }));
+    }
+    if meta.is_mutation() {
+        parameters.push(json!({
+            "name": "dry_run", "in": "query", "required": false, "schema": { "type": "boolean" },
+            "description": "Do everything but the commit, and tell what would happen.",
+        }));
+        if meta.method == crate::op::Method::Post {
+            parameters.push(json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+                "description": "The same key with the same request gives the same answer for a day.",
+            }));
+        } else {
+            parameters.push(json!({
+                "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
+                "description": "Change only this version: the ETag that was read.",
+            }));
+        }
+    }
+    parameters
+}
+
+/// Statuses that any operation may answer, with the codes behind each.
+fn responses(meta: &Meta, answer: Value) -> Value {
+    let mut responses = Map::new();
+    let mut success = answer;
+    if let Some(fields) = success.as_object_mut() {
+        fields.remove("$schema");
+    }
+    let shown = json!({ "description": meta.summary, "content": { "application/json": { "schema": success } } });
+    responses.insert(meta.status.to_string(), shown);
+    if meta.is_mutation() && meta.status != 200 {
+        let dry = json!({ "type": "object", "required": ["dry_run", "result", "effects"] });
+        responses.insert("200".into(), json!({ "description": "What a dry run tells", "content": { "application/json": { "schema": dry } } }));
+    }
+    for status in [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503] {
+        let codes: Vec<&str> = CODES.iter().filter(|info| info.status == status).map(|info| info.name).collect();
+        responses.insert(
+            status.to_string(),
+            json!({
+                "description": codes.join(", "),
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            }),
+        );
+    }
+    Value::Object(responses)
+}

@@ -1,0 +1,109 @@
+//! The state of this installation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Result,
+    media::cluster::reach,
+    op::{Cx, Meta, Operation, Planned, Scope},
+};
+
+/// Say how this installation is. The operator sees all of it, others only whether it works.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetStatus {}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Health {
+    /// It works.
+    Ok,
+    /// Some of it works.
+    Degraded,
+    /// It does not work.
+    Down,
+}
+
+/// How one part is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PartStatus {
+    /// How it is.
+    pub state: Health,
+    /// What it is: an engine, an address.
+    pub name: String,
+    /// What is wrong, when something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// How long it took to answer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+}
+
+/// How this installation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// `down` without the store, `degraded` without LiveKit: tokens are still made then.
+    pub state: Health,
+    /// The store; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<PartStatus>,
+    /// The server's own LiveKit; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub livekit: Option<PartStatus>,
+    /// For how long this process has been up, in seconds; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<u64>,
+    /// The version of Pulse; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version of the store's schema; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_version: Option<u32>,
+}
+
+impl Operation for GetStatus {
+    type Output = Status;
+    const META: Meta = Meta::read("status.get", "/v1/status", &[], "Say how this installation is");
+
+    fn scope(&self) -> Scope {
+        Scope::System
+    }
+
+    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Status>> {
+        let store = probe(cx, cx.parts.store.info().engine, Health::Down, cx.parts.store.ping()).await;
+        let url = &cx.parts.settings.livekit.url;
+        let livekit = probe(cx, url, Health::Down, reach(&cx.parts.outbound, url)).await;
+        let state = match (store.state, livekit.state) {
+            (Health::Ok, Health::Ok) => Health::Ok,
+            (Health::Ok, _) => Health::Degraded,
+            _ => Health::Down,
+        };
+        let bare = Status { state, store: None, livekit: None, uptime_seconds: None, version: None, schema_version: None };
+        if !cx.call.caller.is_operator() {
+            return Ok(Planned::read(bare));
+        }
+        Ok(Planned::read(Status {
+            store: Some(store),
+            livekit: Some(livekit),
+            uptime_seconds: Some(cx.parts.uptime().as_secs()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            schema_version: Some(cx.parts.store.info().schema_version),
+            ..bare
+        }))
+    }
+}
+
+async fn probe(cx: &Cx<'_>, name: &str, failed: Health, question: impl Future<Output = Result<()>>) -> PartStatus {
+    let began = cx.parts.clock.monotonic();
+    let answer = question.await;
+    let took = cx.parts.clock.monotonic().saturating_sub(began);
+    PartStatus {
+        state: if answer.is_ok() { Health::Ok } else { failed },
+        name: name.to_owned(),
+        detail: answer.as_ref().err().map(|error| error.message().to_owned()),
+        latency_ms: answer.is_ok().then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+    }
+}

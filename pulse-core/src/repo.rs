@@ -1,0 +1,121 @@
+//! Typed access to the store, one file an aggregate (mirrors [`crate::model`]).
+//!
+//! A repository turns documents into models and back, adds the fields that only indexes need, and has the tenant in
+//! every signature: a query without one has no name here.
+
+pub mod api_keys;
+pub mod audit;
+pub mod idempotency;
+pub mod jobs;
+pub mod key_uses;
+pub mod organizations;
+pub mod projects;
+pub mod revocations;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{Error, Result},
+    page::{Cursor, CursorBinding, Page, PageLimit},
+    store::{Batch, Collection, Order, Scan, SharedStore, Stored},
+};
+
+/// A model that is a document of a collection.
+pub trait Document: Serialize + DeserializeOwned + Send {
+    /// Where it is stored.
+    const COLLECTION: &'static Collection;
+    /// What a person calls it: `project`.
+    const KIND: &'static str;
+
+    /// The document's id.
+    fn document_id(&self) -> String;
+    /// The version that was read; 0 for a new one.
+    fn version(&self) -> u64;
+    /// Takes the version that was read.
+    fn set_version(&mut self, version: u64);
+    /// Adds the fields that only indexes need.
+    fn derive(&self, _doc: &mut Map<String, Value>) {}
+
+    /// The document to store.
+    fn to_doc(&self) -> Result<Value> {
+        let mut doc = serde_json::to_value(self).map_err(Error::internal)?;
+        if let Some(fields) = doc.as_object_mut() {
+            self.derive(fields);
+        }
+        Ok(doc)
+    }
+
+    /// The model of a stored document.
+    fn from_stored(stored: Stored) -> Result<Self> {
+        let mut model: Self = serde_json::from_value(stored.doc)
+            .map_err(|cause| Error::internal(format!("{} {} does not decode: {cause}", Self::KIND, stored.id)))?;
+        model.set_version(stored.version);
+        Ok(model)
+    }
+
+    /// Adds this as a new document.
+    fn insert_into(&self, batch: &mut Batch) -> Result<()> {
+        batch.insert(Self::COLLECTION, self.document_id(), self.to_doc()?);
+        Ok(())
+    }
+
+    /// Adds this as the new content of the version that was read.
+    fn replace_in(&self, batch: &mut Batch) -> Result<()> {
+        batch.replace(Self::COLLECTION, self.document_id(), self.version(), self.to_doc()?);
+        Ok(())
+    }
+
+    /// Makes the batch hold only while this is as it was read.
+    fn require_in(&self, batch: &mut Batch) {
+        batch.require(Self::COLLECTION, self.document_id(), Some(self.version()));
+    }
+}
+
+/// Implements the parts of [`Document`] that are the same for all models with an `id` and a `version`.
+macro_rules! document_basics {
+    () => {
+        fn document_id(&self) -> String {
+            self.id.to_string()
+        }
+        fn version(&self) -> u64 {
+            self.version
+        }
+        fn set_version(&mut self, version: u64) {
+            self.version = version;
+        }
+    };
+}
+pub(crate) use document_basics;
+
+/// Reads one document.
+pub(crate) async fn get<T: Document>(store: &SharedStore, id: &str) -> Result<Option<T>> {
+    store.get(T::COLLECTION, id).await?.map(T::from_stored).transpose()
+}
+
+/// Reads a page, newest first, and shows each row.
+pub(crate) async fn page<T: Document, V>(
+    store: &SharedStore,
+    mut scan: Scan,
+    binding: &CursorBinding,
+    limit: Option<PageLimit>,
+    cursor: Option<&Cursor>,
+    show: impl Fn(&T) -> V,
+) -> Result<Page<V>> {
+    scan.limit = PageLimit::rows(limit);
+    scan.after = cursor.map(|cursor| binding.decode(cursor)).transpose()?;
+    let rows = store.scan(scan).await?;
+    let data = rows.rows.into_iter().map(|row| T::from_stored(row).map(|model| show(&model))).collect::<Result<_>>()?;
+    Ok(Page { data, next_cursor: rows.next.map(|position| binding.encode(position)) })
+}
+
+/// Reads every row of a list that is known to be short, `cap` at most.
+pub(crate) async fn all<T: Document>(
+    store: &SharedStore,
+    index: &'static str,
+    prefix: Vec<Value>,
+    cap: usize,
+) -> Result<Vec<T>> {
+    let scan = Scan { limit: cap, order: Order::Ascending, ..Scan::new(T::COLLECTION, index, prefix) };
+    store.scan(scan).await?.rows.into_iter().map(T::from_stored).collect()
+}

@@ -1,0 +1,112 @@
+//! API keys in the store, and the guard that lets changes to one project's set of keys commit one after the other.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Document, all, document_basics, get, page};
+use crate::{
+    error::Result,
+    id::{KeyId, ProjectId},
+    model::api_key::{ApiKey, KeyState},
+    page::{Cursor, CursorBinding, Page, PageLimit},
+    store::{Batch, Collection, Scan, SharedStore, schema},
+};
+
+impl Document for ApiKey {
+    const COLLECTION: &'static Collection = &schema::API_KEYS;
+    const KIND: &'static str = "key";
+    document_basics!();
+
+    fn derive(&self, doc: &mut Map<String, Value>) {
+        if self.state != KeyState::Revoked {
+            doc.insert("live".into(), 1.into());
+        }
+    }
+}
+
+/// One document a project: who changes the project's keys replaces it, so that two changes at once cannot both commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeySet {
+    project_id: ProjectId,
+    #[serde(skip)]
+    version: u64,
+}
+
+impl Document for KeySet {
+    const COLLECTION: &'static Collection = &schema::KEY_SETS;
+    const KIND: &'static str = "key set";
+
+    fn document_id(&self) -> String {
+        self.project_id.to_string()
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+}
+
+impl KeySet {
+    /// Makes the batch the only one that changes this project's keys since the set was read.
+    pub fn guard(&self, batch: &mut Batch) -> Result<()> {
+        if self.version == 0 { self.insert_into(batch) } else { self.replace_in(batch) }
+    }
+}
+
+/// Reads keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeys(pub SharedStore);
+
+impl ApiKeys {
+    /// The project's key of that id.
+    pub async fn get(&self, project: ProjectId, id: KeyId) -> Result<Option<ApiKey>> {
+        Ok(get::<ApiKey>(&self.0, &id.to_string()).await?.filter(|key| key.project_id == project))
+    }
+
+    /// The key whose texts carry this id: the one look-up that has no tenant, because it finds the tenant.
+    pub async fn find(&self, public_id: &str) -> Result<Option<ApiKey>> {
+        let found = self.0.find(ApiKey::COLLECTION, "public_id", &[public_id.into()]).await?;
+        found.map(ApiKey::from_stored).transpose()
+    }
+
+    /// The guard of the project's set of keys.
+    pub async fn key_set(&self, project: ProjectId) -> Result<KeySet> {
+        let stored = get(&self.0, &project.to_string()).await?;
+        Ok(stored.unwrap_or(KeySet { project_id: project, version: 0 }))
+    }
+
+    /// The project's keys that are not revoked, oldest first: at most [`MAX_LIVE_KEYS`](crate::model::api_key::MAX_LIVE_KEYS)
+    /// of them work, and expired ones are revoked when the project makes another.
+    pub async fn live(&self, project: ProjectId) -> Result<Vec<ApiKey>> {
+        all(&self.0, "project_live", vec![project.to_string().into(), 1.into()], 10_000).await
+    }
+
+    /// How many of the project's keys are not revoked.
+    pub async fn count_live(&self, project: ProjectId) -> Result<u64> {
+        self.0.count(ApiKey::COLLECTION, "project_live", &[project.to_string().into(), 1.into()], 10_000).await
+    }
+
+    /// Up to `cap` of the project's keys, in any state.
+    pub async fn any(&self, project: ProjectId, cap: usize) -> Result<Vec<ApiKey>> {
+        all(&self.0, "project", vec![project.to_string().into()], cap).await
+    }
+
+    /// A page of the project's keys, newest first.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        include_revoked: bool,
+        limit: Option<PageLimit>,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<ApiKey>> {
+        let id = Value::from(project.to_string());
+        let scan = if include_revoked {
+            Scan::new(ApiKey::COLLECTION, "project", vec![id])
+        } else {
+            Scan::new(ApiKey::COLLECTION, "project_live", vec![id, 1.into()])
+        };
+        let binding = CursorBinding::new("keys", &(project, include_revoked));
+        page::<ApiKey, _>(&self.0, scan, &binding, limit, cursor, Clone::clone).await
+    }
+}

@@ -1,0 +1,77 @@
+//! Organizations in the store.
+
+use serde_json::{Map, Value, json};
+
+use super::{Document, document_basics, get, page};
+use crate::{
+    error::Result,
+    id::OrgId,
+    model::{
+        organization::{Organization, OrganizationView, Plan},
+        text::LabelFilter,
+    },
+    page::{Cursor, CursorBinding, Page, PageLimit},
+    store::{Collection, Condition, Scan, SharedStore, schema},
+};
+
+impl Document for Organization {
+    const COLLECTION: &'static Collection = &schema::ORGANIZATIONS;
+    const KIND: &'static str = "organization";
+    document_basics!();
+
+    fn derive(&self, doc: &mut Map<String, Value>) {
+        doc.insert("label_pairs".into(), json!(self.labels.pairs()));
+        doc.insert("name_key".into(), self.name.folded().into());
+        if self.deleted_at.is_none() {
+            doc.insert("living_name".into(), self.name.folded().into());
+        }
+    }
+}
+
+/// Which organizations a list has.
+#[derive(Clone, Debug, Default)]
+pub struct OrganizationFilter {
+    /// Only this one: what a caller bound to an organization sees.
+    pub only: Option<OrgId>,
+    /// Names that begin so, without regard to case.
+    pub name_prefix: Option<String>,
+    /// Of this plan.
+    pub plan: Option<Plan>,
+    /// With all of these labels.
+    pub labels: Vec<LabelFilter>,
+    /// Deleted ones too.
+    pub include_deleted: bool,
+}
+
+/// Reads organizations.
+#[derive(Clone, Debug)]
+pub struct Organizations(pub SharedStore);
+
+impl Organizations {
+    /// The organization of that id, deleted ones included.
+    pub async fn get(&self, id: OrgId) -> Result<Option<Organization>> {
+        get(&self.0, &id.to_string()).await
+    }
+
+    /// A page, newest first.
+    pub async fn list(
+        &self,
+        filter: &OrganizationFilter,
+        limit: Option<PageLimit>,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<OrganizationView>> {
+        let mut scan = match filter.labels.first() {
+            Some(label) => Scan::new(Organization::COLLECTION, "label", vec![label.pair().into()]),
+            None => Scan::new(Organization::COLLECTION, schema::PRIMARY, Vec::new()),
+        };
+        scan.filter.extend(filter.only.map(|id| Condition::Eq("id", id.to_string().into())));
+        scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
+        scan.filter.extend(filter.plan.map(|plan| Condition::Eq("plan", json!(plan))));
+        scan.filter.extend(filter.labels.iter().skip(1).map(|label| Condition::Contains("label_pairs", label.pair().into())));
+        if !filter.include_deleted {
+            scan.filter.push(Condition::Eq("deleted_at", Value::Null));
+        }
+        let binding = CursorBinding::new("organizations", &format!("{filter:?}"));
+        page::<Organization, _>(&self.0, scan, &binding, limit, cursor, Organization::view).await
+    }
+}

@@ -1,0 +1,199 @@
+//! Work on a whole store, each in one call that blocks: backup, restore, migration, and (in [`check`]) a check.
+//!
+//! A backup runs beside a daemon and is one consistent state. A restore and a migration need the store to be closed
+//! everywhere.
+
+mod check;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, backup::StepResult};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use self::check::{CheckReport, CollectionRows, Problem, check};
+use super::{
+    connection::{self, Role},
+    locks::{StoreLock, beside, open_private},
+    migrations::{self, MIGRATIONS},
+};
+use crate::{
+    error::{Code, Error, Result},
+    store::schema::SCHEMA_VERSION,
+    time::Timestamp,
+};
+
+/// Pages copied between two calls of the progress function: 2 MiB with pages of 4 KiB.
+const STEP: i32 = 512;
+
+/// What a backup wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BackupReport {
+    /// The backup.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The version of its schema.
+    pub schema_version: u32,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RestoreReport {
+    /// The store.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The version of its schema; an older one is migrated when the store is opened.
+    pub schema_version: u32,
+    /// Where the store that was there before is now.
+    pub previous: Option<PathBuf>,
+}
+
+/// What a migration did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MigrateReport {
+    /// The store.
+    pub path: PathBuf,
+    /// The version that it had, 0 for an empty one.
+    pub from: u32,
+    /// The version that it has.
+    pub to: u32,
+}
+
+/// Copies the store at `db`, as it is at one moment, to a new file that only its owner may read. `progress` is told
+/// pages copied and pages in all. The file has its name only when it is whole and synced.
+///
+/// Errors: `not_found` when there is no store, `conflict` when `dest` exists and `overwrite` is false, `store_locked`
+/// during a restore or migration, `store_unavailable`, `misconfigured`.
+pub fn backup(
+    db: &Path,
+    dest: &Path,
+    overwrite: bool,
+    now: Timestamp,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<BackupReport> {
+    exists(db)?;
+    let taken = || {
+        Error::new(Code::Conflict, format!("{} exists already", dest.display()))
+            .hint("Choose another name, or ask to overwrite it.")
+    };
+    if !overwrite && dest.exists() {
+        return Err(taken());
+    }
+    let _lock = StoreLock::shared(db)?;
+    let source = open_whole(db)?;
+    let partial = beside(dest, ".partial");
+    let schema_version = copy(&source, &partial, progress).and_then(|()| migrations::version(&source))?;
+    let bytes = fs::metadata(&partial).map_err(Error::store_unavailable)?.len();
+    if overwrite {
+        fs::rename(&partial, dest).map_err(Error::store_unavailable)?;
+    } else {
+        // Unlike a rename, a link never replaces a file that came up in the meantime.
+        fs::hard_link(&partial, dest).map_err(|_| taken())?;
+        fs::remove_file(&partial).map_err(Error::store_unavailable)?;
+    }
+    sync_folder(dest)?;
+    Ok(BackupReport { path: dest.to_owned(), bytes, schema_version, taken_at: now })
+}
+
+/// Puts the store that `backup` holds in the place of the one at `db`, which stays beside it under the name
+/// `<db>.before-restore-<time>`. The copy is checked before anything is replaced.
+///
+/// Errors: `not_found` when there is no backup, `misconfigured` when it is not a whole Pulse store, `store_newer`,
+/// `store_locked` when any process has the store open, `store_unavailable`.
+pub fn restore(db: &Path, backup: &Path, now: Timestamp, progress: &mut dyn FnMut(u64, u64)) -> Result<RestoreReport> {
+    exists(backup)?;
+    let _lock = StoreLock::exclusive(db)?;
+    let partial = beside(db, ".restore-partial");
+    copy(&open_whole(backup)?, &partial, progress)?;
+    let copied = open_whole(&partial)?;
+    let verdict: String = copied.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(
+            Error::new(Code::Misconfigured, format!("the backup {} is damaged", backup.display())).because(verdict)
+        );
+    }
+    let schema_version = migrations::version(&copied)?;
+    drop(copied);
+    let previous = if db.exists() { Some(set_aside(db, now)?) } else { None };
+    fs::rename(&partial, db).map_err(Error::store_unavailable)?;
+    sync_folder(db)?;
+    let bytes = fs::metadata(db).map_err(Error::store_unavailable)?.len();
+    Ok(RestoreReport { path: db.to_owned(), bytes, schema_version, previous })
+}
+
+/// Brings the store to this version's schema. Errors: `not_found`, `store_locked` when any process has the store open,
+/// `store_newer`, `store_unavailable`, `misconfigured`.
+pub fn migrate(db: &Path) -> Result<MigrateReport> {
+    exists(db)?;
+    let lock = StoreLock::exclusive(db)?;
+    let conn = connection::open(db, Role::Writer)?;
+    let tx = conn.unchecked_transaction()?;
+    let from = migrations::migrate(&tx, &lock, MIGRATIONS)?;
+    tx.commit()?;
+    Ok(MigrateReport { path: db.to_owned(), from, to: SCHEMA_VERSION })
+}
+
+fn exists(path: &Path) -> Result<()> {
+    if path.exists() { Ok(()) } else { Err(Error::not_found("file", path.display())) }
+}
+
+/// Opens a Pulse store for reading and holds one state of it.
+fn open_whole(path: &Path) -> Result<Connection> {
+    let conn = connection::open(path, Role::Reader)?;
+    if !connection::is_marked(&conn)? {
+        return Err(connection::foreign(path));
+    }
+    migrations::version(&conn)?;
+    // The copy of a state that is held does not begin again at each commit elsewhere.
+    conn.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+    Ok(conn)
+}
+
+/// Copies a database page by page to a single synced file.
+fn copy(source: &Connection, dest: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    let _ = fs::remove_file(dest);
+    let file = open_private(dest)?;
+    let mut target = Connection::open(dest)?;
+    let pages = |count: i32| u64::try_from(count).unwrap_or(0);
+    {
+        let copy = rusqlite::backup::Backup::new(source, &mut target)?;
+        while copy.step(STEP)? != StepResult::Done {
+            let state = copy.progress();
+            progress(pages(state.pagecount - state.remaining), pages(state.pagecount));
+        }
+        progress(pages(copy.progress().pagecount), pages(copy.progress().pagecount));
+    }
+    // The copy has its source's journal mode; a single file must do without a write-ahead log.
+    target.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    target.close().map_err(|(_, fault)| fault)?;
+    file.sync_all().map_err(Error::store_unavailable)
+}
+
+/// Gives the store that is to be replaced a second name. Its log is folded in first, so that the one rename of the new
+/// store is the whole change; a log that cannot be (the store may be damaged) goes with it.
+fn set_aside(db: &Path, now: Timestamp) -> Result<PathBuf> {
+    let aside = beside(db, &format!(".before-restore-{}", now.to_string().replace(':', "-")));
+    if let Ok(conn) = connection::open(db, Role::Reader) {
+        let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    let log = beside(db, "-wal");
+    if log.exists() {
+        fs::rename(&log, beside(&aside, "-wal")).map_err(Error::store_unavailable)?;
+    }
+    let _ = fs::remove_file(beside(db, "-shm"));
+    fs::hard_link(db, &aside).or_else(|_| fs::copy(db, &aside).map(drop)).map_err(Error::store_unavailable)?;
+    Ok(aside)
+}
+
+/// Makes a rename in the file's folder last.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::store_unavailable)
+}

@@ -1,0 +1,135 @@
+//! What only shows inside the engine: plans of statements, steps of migrations, faults in the writer's thread.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde_json::json;
+
+use super::{
+    SqliteOptions, SqliteStore,
+    connection::{self, Role},
+    locks::StoreLock,
+    migrations::{self, Migration},
+    select::Select,
+    table::has_list,
+};
+use crate::{
+    error::Code,
+    store::{
+        Batch, CommitMode, Order, Position, Scan, Store,
+        schema::{COLLECTIONS, FieldType, META, PRIMARY, SCHEMA_VERSION},
+    },
+    time::SystemClock,
+};
+
+/// A store in a folder of its own, which goes when the test ends.
+struct Temporary {
+    store: SqliteStore,
+    folder: PathBuf,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn open(name: &str) -> Temporary {
+    let folder = std::env::temp_dir().join(format!("pulse-sqlite-{}-{name}", std::process::id()));
+    let store = SqliteStore::open(SqliteOptions::new(folder.join("pulse.db"), Arc::new(SystemClock::new()))).unwrap();
+    store.prepare().await.unwrap();
+    Temporary { store, folder }
+}
+
+#[tokio::test]
+async fn every_list_seeks_in_its_index_and_sorts_nothing() {
+    let temporary = open("plans").await;
+    let store = &temporary.store;
+    let conn = connection::open(&store.path, Role::Reader).unwrap();
+    for collection in COLLECTIONS {
+        let primary = [(PRIMARY, 0)].into_iter();
+        let indexes = collection.indexes.iter().flat_map(|index| {
+            let first = if has_list(collection, index) { 1 } else { 0 };
+            (first..=index.fields.len()).map(|fixed| (index.name, fixed))
+        });
+        for (index, fixed) in primary.chain(indexes) {
+            let fields = collection.index(index).map_or(&[][..], |index| index.fields);
+            let value = |name: &&str| match collection.field(name).map(|field| field.kind) {
+                Some(FieldType::Int) => json!(1),
+                _ => json!("2026-01-31T12:00:00.000Z"),
+            };
+            let values: Vec<_> = fields.iter().map(value).collect();
+            if fields[fixed..].iter().any(|name| collection.field(name).unwrap().kind == FieldType::TextList) {
+                continue;
+            }
+            for order in [Order::Ascending, Order::Descending] {
+                let after = Position { key: values[fixed..].to_vec(), id: "x".to_owned() };
+                let scan = Scan { order, after: Some(after), ..Scan::new(collection, index, values[..fixed].to_vec()) };
+                let select = Select::new(&scan).unwrap();
+                let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", select.rows(order))).unwrap();
+                let plan = plan.query_map(rusqlite::params_from_iter(&select.params), |row| row.get::<_, String>(3));
+                let plan: Vec<String> = plan.unwrap().map(Result::unwrap).collect();
+                let name = format!("{}.{index} under {fixed} fields, {order:?}: {plan:?}", collection.name);
+                assert!(plan[0].starts_with("SEARCH k"), "{name} does not seek");
+                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{name} sorts");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_steps_end_at_the_declared_version() {
+    assert_eq!(migrations::MIGRATIONS.last().map_or(1, |step| step.version), SCHEMA_VERSION);
+}
+
+#[tokio::test]
+async fn an_older_store_is_migrated_step_by_step_when_nobody_else_has_it_open() {
+    let temporary = open("steps").await;
+    let store = &temporary.store;
+    let conn = connection::open(&store.path, Role::Writer).unwrap();
+    let steps = [
+        Migration { version: 2, sql: "CREATE TABLE second (one INTEGER) STRICT; DROP TABLE key_uses;" },
+        Migration { version: 3, sql: "ALTER TABLE second ADD COLUMN two INTEGER;" },
+    ];
+    let other = StoreLock::shared(&store.path).unwrap();
+    let migrate = || {
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let migrated = migrations::migrate(&conn, &store.lock, &steps);
+        conn.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).unwrap();
+        migrated
+    };
+    assert_eq!(migrate().unwrap_err().code(), Code::StoreLocked);
+    drop(other);
+    assert_eq!(migrate().unwrap(), 1);
+    store.lock.downgrade().unwrap();
+    conn.execute("INSERT INTO second (one, two) SELECT count(*), 2 FROM key_uses", []).unwrap();
+    assert_eq!(migrate().unwrap(), 3, "a second time there is nothing to do");
+    let newer = SqliteStore::open(SqliteOptions::new(&store.path, Arc::new(SystemClock::new()))).unwrap_err();
+    assert_eq!(newer.code(), Code::StoreNewer);
+    assert!(newer.message().contains("version 3") && newer.message().contains("up to 1"), "{}", newer.message());
+}
+
+#[tokio::test]
+async fn a_panic_in_one_job_rolls_back_that_job_alone() {
+    let temporary = Arc::new(open("panic").await);
+    let store = &temporary.store;
+    let panics = store.writer.run(|conn| -> crate::error::Result<((), bool)> {
+        conn.execute("UPDATE pulse_state SET generation = 77", [])?;
+        panic!("on purpose")
+    });
+    let inserts = (0..20).map(|number| {
+        let temporary = temporary.clone();
+        tokio::spawn(async move {
+            let mut batch = Batch::new();
+            batch.insert(&META, number, json!({}));
+            temporary.store.commit(batch, CommitMode::Apply).await.map(drop)
+        })
+    });
+    let inserts: Vec<_> = inserts.collect();
+    assert_eq!(panics.await.unwrap_err().code(), Code::Internal);
+    for insert in inserts {
+        insert.await.unwrap().unwrap();
+    }
+    assert_eq!(store.generation().await.unwrap(), 0, "what the panicking job wrote stayed");
+    assert_eq!(store.count(&META, PRIMARY, &[], 100).await.unwrap(), 20);
+    store.ping().await.unwrap();
+}

@@ -1,0 +1,222 @@
+//! Writing: how batches, claims and sweeps are applied inside the writer's transaction.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params_from_iter, types::ToSqlOutput};
+use serde_json::Value;
+
+use super::{
+    connection::{signed, unsigned},
+    read,
+    table::{Table, table},
+};
+use crate::{
+    error::{Error, Result},
+    store::{
+        Batch, Claim, Outcome, Stored, Write,
+        chain::{GENESIS, link},
+        check,
+        document::index_keys,
+        schema::{COLLECTIONS, Collection, DUE, PRIMARY},
+    },
+    time::Timestamp,
+};
+
+/// What keeps a batch from being applied; none when a write was.
+type Refused = Option<Outcome>;
+
+/// Applies a batch that [`check::batch`] has let through. After any outcome but `Committed` the caller must roll back.
+pub(super) fn apply(conn: &Connection, batch: Batch) -> Result<Outcome> {
+    let mut seqs = Vec::new();
+    for write in batch.writes {
+        if let Some(outcome) = apply_one(conn, write, &mut seqs)? {
+            return Ok(outcome);
+        }
+    }
+    if batch.bumps_generation {
+        conn.prepare_cached("UPDATE pulse_state SET generation = generation + 1")?.execute([])?;
+    }
+    Ok(Outcome::Committed { seqs })
+}
+
+fn apply_one(conn: &Connection, write: Write, seqs: &mut Vec<u64>) -> Result<Refused> {
+    match write {
+        Write::Insert { collection, id, doc } => insert(conn, table(collection)?, &id, &doc),
+        Write::Replace { collection, id, version, doc } => replace(conn, table(collection)?, &id, version, &doc),
+        Write::Delete { collection, id, version } => delete(conn, table(collection)?, &id, version),
+        Write::Increment { collection, id, field, by, min, max } => {
+            let Some(mut stored) = read::get(conn, collection, &id)? else { return Ok(stale(collection, &id)) };
+            let bounds = min.unwrap_or(i64::MIN)..=max.unwrap_or(i64::MAX);
+            let Some(sum) = sum(&stored, field, by)?.filter(|sum| bounds.contains(sum)) else {
+                return Ok(Some(Outcome::OutOfBounds { collection: collection.name, id, field }));
+            };
+            stored.doc[field] = sum.into();
+            check::document(collection, &stored.doc)?;
+            replace(conn, table(collection)?, &id, stored.version, &stored.doc)
+        }
+        Write::Require { collection, id, version } => {
+            let mut statement = conn.prepare_cached(&table(collection)?.get)?;
+            let found = statement.query_row([&id], |row| unsigned(row, 0)).optional()?;
+            Ok(if found == version { None } else { stale(collection, &id) })
+        }
+        Write::Append { collection, log, id, record } => append(conn, collection, &log, &id, record, seqs),
+    }
+}
+
+/// The field's value and `by`; none when that does not fit.
+fn sum(stored: &Stored, field: &str, by: i64) -> Result<Option<i64>> {
+    let value = match stored.doc.get(field) {
+        None | Some(Value::Null) => 0,
+        Some(value) => value.as_i64().ok_or_else(|| Error::internal(format!("the field {field} is not a number")))?,
+    };
+    Ok(value.checked_add(by))
+}
+
+fn insert(conn: &Connection, table: &Table, id: &str, doc: &Value) -> Result<Refused> {
+    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), doc.to_string().into()];
+    params.extend(table.values(doc)?);
+    if let Err(fault) = conn.prepare_cached(&table.insert)?.execute(params_from_iter(params)) {
+        return clash(conn, table, id, doc, true, fault);
+    }
+    move_keys(conn, table, id, &Value::Null, doc)
+}
+
+fn replace(conn: &Connection, table: &Table, id: &str, version: u64, doc: &Value) -> Result<Refused> {
+    let before = if table.sides.is_empty() { None } else { read::get(conn, table.collection, id)? };
+    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), signed(version).into(), doc.to_string().into()];
+    params.extend(table.values(doc)?);
+    let mut changed = conn.prepare_cached(&table.update_doc)?.execute(params_from_iter(&params))?;
+    if changed == 0 && !table.columns.is_empty() {
+        changed = match conn.prepare_cached(&table.update)?.execute(params_from_iter(&params)) {
+            Ok(changed) => changed,
+            Err(fault) => return clash(conn, table, id, doc, false, fault),
+        };
+    }
+    match before {
+        _ if changed == 0 => Ok(stale(table.collection, id)),
+        Some(before) => move_keys(conn, table, id, &before.doc, doc),
+        None => Ok(None),
+    }
+}
+
+fn delete(conn: &Connection, table: &Table, id: &str, version: u64) -> Result<Refused> {
+    let before = if table.sides.is_empty() { None } else { read::get(conn, table.collection, id)? };
+    match before {
+        _ if conn.prepare_cached(&table.delete)?.execute((id, signed(version)))? == 0 => {
+            Ok(stale(table.collection, id))
+        }
+        Some(before) => move_keys(conn, table, id, &before.doc, &Value::Null),
+        None => Ok(None),
+    }
+}
+
+/// Brings the side tables from what `before` has in them to what `after` has.
+fn move_keys(conn: &Connection, table: &Table, id: &str, before: &Value, after: &Value) -> Result<Refused> {
+    for side in &table.sides {
+        let (old, new) = (index_keys(side.index, before), index_keys(side.index, after));
+        let gone = old.iter().filter(|key| !new.contains(key)).map(|key| (key, &side.delete));
+        let come = new.iter().filter(|key| !old.contains(key)).map(|key| (key, &side.insert));
+        for (key, sql) in gone.chain(come) {
+            conn.prepare_cached(sql)?.execute(params_from_iter(side.values(table.collection, key, id)?))?;
+        }
+    }
+    Ok(None)
+}
+
+/// What a failed statement means: which index has the key already, the first in declared order as in every engine.
+fn clash(
+    conn: &Connection,
+    table: &Table,
+    id: &str,
+    doc: &Value,
+    new: bool,
+    fault: rusqlite::Error,
+) -> Result<Refused> {
+    let collection = table.collection;
+    let taken_by = |index| Ok(Some(Outcome::Conflict { collection: collection.name, index }));
+    if fault.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
+        return Err(fault.into());
+    }
+    if new && read::get(conn, collection, id)?.is_some() {
+        return taken_by(PRIMARY);
+    }
+    for index in collection.indexes.iter().filter(|index| index.unique) {
+        for key in index_keys(index, doc) {
+            if read::find(conn, collection, index.name, key)?.is_some_and(|other| other.id != id) {
+                return taken_by(index.name);
+            }
+        }
+    }
+    Err(fault.into())
+}
+
+/// Adds a record to a log. The last number is kept apart from the records, so that it outlives them.
+fn append(
+    conn: &Connection,
+    collection: &'static Collection,
+    log: &str,
+    id: &str,
+    record: Value,
+    seqs: &mut Vec<u64>,
+) -> Result<Refused> {
+    let kind = collection.log.ok_or_else(|| Error::internal(format!("{} is not a set of logs", collection.name)))?;
+    let mut last = conn.prepare_cached("SELECT seq, hash FROM pulse_logs WHERE collection = ?1 AND log = ?2")?;
+    let last = last.query_row((collection.name, log), |row| Ok((unsigned(row, 0)?, row.get(1)?))).optional()?;
+    let (last, prev) = last.unwrap_or_else(|| (0, GENESIS.to_owned()));
+    let (doc, hash) = link(kind, log, last + 1, &prev, record);
+    check::document(collection, &doc)?;
+    seqs.push(last + 1);
+    let mut head = conn.prepare_cached("INSERT OR REPLACE INTO pulse_logs VALUES (?1, ?2, ?3, ?4)")?;
+    head.execute((collection.name, log, signed(last + 1), hash))?;
+    insert(conn, table(collection)?, id, &doc)
+}
+
+/// Moves due documents to the end of the lease, and gives them out. One that does not decode moves too, so that it does
+/// not stand in the others' way, but is not given out.
+pub(super) fn claim(conn: &Connection, claim: &Claim, field: &str, now: Timestamp) -> Result<Vec<Stored>> {
+    let (collection, name) = (claim.collection, claim.collection.name);
+    let mut due = conn.prepare_cached(&format!(
+        "SELECT id, version, doc FROM {name} INDEXED BY {name}__{DUE} WHERE c_{field} <= ?1 ORDER BY c_{field}, id LIMIT ?2"
+    ))?;
+    let rows = due.query_map((now.to_string(), signed(claim.limit as u64)), |row| {
+        Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?))
+    })?;
+    let until = now.plus(std::time::Duration::from_millis(claim.lease_millis)).to_string();
+    let mut claimed = Vec::new();
+    for (id, version, doc) in rows.collect::<Result<Vec<(String, u64, String)>, _>>()? {
+        match read::decode(collection, &id, version, &doc) {
+            Ok(mut stored) => {
+                stored.doc[field] = until.as_str().into();
+                if let Some(refused) = replace(conn, table(collection)?, &id, version, &stored.doc)? {
+                    return Err(Error::internal(format!("a claim was refused: {refused:?}")));
+                }
+                stored.version += 1;
+                claimed.push(stored);
+            }
+            Err(fault) => {
+                tracing::error!(cause = fault.cause(), "a queued document does not decode");
+                conn.execute(&format!("UPDATE {name} SET c_{field} = ?2 WHERE id = ?1"), (&id, &until))?;
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+/// Removes up to `limit` expired documents.
+pub(super) fn sweep(conn: &Connection, now: Timestamp, limit: usize) -> Result<u64> {
+    let mut removed = 0;
+    for collection in COLLECTIONS {
+        let table = table(collection)?;
+        let Some(expired) = &table.expired else { continue };
+        let mut expired = conn.prepare_cached(expired)?;
+        let left = signed(limit as u64 - removed);
+        let rows = expired.query_map((now.to_string(), left), |row| Ok((row.get(0)?, unsigned(row, 1)?)))?;
+        for (id, version) in rows.collect::<Result<Vec<(String, u64)>, _>>()? {
+            delete(conn, table, &id, version)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn stale(collection: &Collection, id: &str) -> Refused {
+    Some(Outcome::Stale { collection: collection.name, id: id.to_owned() })
+}

@@ -1,0 +1,210 @@
+//! The one thread that writes, with group commit: what waits is committed together, each job in a savepoint of its own,
+//! and answered after the one commit. A lone caller waits for its own commit only; many share the cost of the disk.
+//!
+//! Faults:
+//! - A job that fails or panics is rolled back alone.
+//! - When the disk is full, or cannot be read or written, the whole group is rolled back and answered
+//!   `store_unavailable`. The next group tries again, so writes go on by themselves when there is space.
+//! - When the disk fails to *sync*, the group is answered `store_unavailable`, although it may be there after a restart,
+//!   and no more writes are taken: what the operating system kept in memory may be lost without another sign. Only a new
+//!   process, which reads the files anew, may write again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CommitObserver, connection};
+use crate::{
+    error::{Code, Error, Result},
+    time::Clock,
+};
+
+/// How many jobs share a commit at most.
+const GROUP: usize = 256;
+
+/// How many jobs may wait; further callers wait to be let in.
+const QUEUE: usize = 1_024;
+
+/// After a full group the writer rests, so that another process gets the write lock.
+const REST: Duration = Duration::from_millis(1);
+
+/// The writer as its callers see it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// Both are taken when the thread is to end.
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+    health: Arc<Health>,
+}
+
+/// What the writer's last commits say about the disk.
+#[derive(Debug, Default)]
+struct Health {
+    /// A sync failed: no more writes.
+    stopped: AtomicBool,
+    /// The last commit failed; the next may work.
+    failing: AtomicBool,
+}
+
+impl Writer {
+    /// Starts the thread on its connection.
+    pub(super) fn start(
+        conn: Connection,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn CommitObserver>>,
+    ) -> Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let health = Arc::new(Health::default());
+        let thread = Thread { conn, clock, observer, health: health.clone() };
+        let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || thread.run(jobs));
+        Ok(Self { queue: Some(queue), thread: Some(thread.map_err(Error::store_unavailable)?), health })
+    }
+
+    /// Runs `work` in the next group. It says whether what it wrote is to stay. It runs even when the caller goes away.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<(T, bool)> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Task { work: Some(work), result: None, reply };
+        let gone = || Error::store_unavailable("the writer has ended");
+        self.queue.as_ref().ok_or_else(gone)?.send(Box::new(task)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Whether writes work, as far as is known without writing; tries one when the last one failed.
+    pub(super) async fn ping(&self) -> Result<()> {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(Error::store_unavailable("the writer has ended"));
+        }
+        if !self.health.failing.load(Relaxed) && !self.health.stopped.load(Relaxed) {
+            return Ok(());
+        }
+        self.run(|conn| Ok(((), conn.execute("UPDATE pulse_state SET probes = probes + 1", [])? == 1))).await
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // Waiting means that the files are closed, and their lock free, when the store is gone.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Something to do in a group's transaction.
+trait Job: Send {
+    /// Does it and keeps the result. Says whether what it wrote is to stay. An error is one of the whole group.
+    fn run(&mut self, conn: &Connection) -> Result<bool>;
+
+    /// Answers the caller: with the result, or with what kept the group from being committed.
+    fn answer(self: Box<Self>, failed: Option<Error>);
+}
+
+struct Task<T, F> {
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> Result<(T, bool)> + Send> Job for Task<T, F> {
+    fn run(&mut self, conn: &Connection) -> Result<bool> {
+        let Some(work) = self.work.take() else { return Ok(false) };
+        let done = catch_unwind(AssertUnwindSafe(|| work(conn)));
+        let (result, keep) = match done.unwrap_or_else(|_| Err(Error::internal("a panic in a write"))) {
+            Ok((value, keep)) => (Ok(value), keep),
+            Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
+            Err(error) => (Err(error), false),
+        };
+        self.result = Some(result);
+        Ok(keep)
+    }
+
+    fn answer(self: Box<Self>, failed: Option<Error>) {
+        let result = failed.map(Err).or(self.result);
+        let _ = self.reply.send(result.unwrap_or_else(|| Err(Error::internal("a write did not run"))));
+    }
+}
+
+struct Thread {
+    conn: Connection,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn CommitObserver>>,
+    health: Arc<Health>,
+}
+
+impl Thread {
+    fn run(self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            group.extend(std::iter::from_fn(|| jobs.try_recv().ok()).take(GROUP - 1));
+            let full = group.len() == GROUP;
+            self.commit(group);
+            if full {
+                std::thread::sleep(REST);
+            }
+        }
+    }
+
+    /// Commits a group and answers its callers.
+    fn commit(&self, mut group: Vec<Box<dyn Job>>) {
+        let started = self.clock.monotonic();
+        let Err(fault) = self.transact(&mut group) else {
+            self.health.failing.store(false, Relaxed);
+            if let Some(observer) = &self.observer {
+                let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+                let _ = catch_unwind(AssertUnwindSafe(|| observer.committed(group.len(), seconds)));
+            }
+            return group.into_iter().for_each(|job| job.answer(None));
+        };
+        self.health.failing.store(true, Relaxed);
+        let stuck = !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err();
+        if stuck || connection::is_sync_failure(&fault) {
+            self.health.stopped.store(true, Relaxed);
+        }
+        let cause = fault.cause().map_or_else(String::new, ToString::to_string);
+        tracing::error!(cause, jobs = group.len(), stopped = self.health.stopped.load(Relaxed), "a commit failed");
+        group.into_iter().for_each(|job| job.answer(Some(copy(&fault, &cause))));
+    }
+
+    fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
+        if self.health.stopped.load(Relaxed) {
+            return Err(Error::store_unavailable("an earlier sync failed").hint(
+                "The store's disk failed to sync. Check it and start Pulse again; it takes no writes until then.",
+            ));
+        }
+        let sql = |text| self.conn.prepare_cached(text)?.execute([]);
+        sql("BEGIN IMMEDIATE")?;
+        if let [only] = group {
+            let keep = only.run(&self.conn)?;
+            sql(if keep { "COMMIT" } else { "ROLLBACK" })?;
+            return Ok(());
+        }
+        for job in group {
+            sql("SAVEPOINT job")?;
+            if !job.run(&self.conn)? {
+                sql("ROLLBACK TO job")?;
+            }
+            sql("RELEASE job")?;
+        }
+        sql("COMMIT")?;
+        Ok(())
+    }
+}
+
+/// A group's error for one of its callers.
+fn copy(error: &Error, cause: &str) -> Error {
+    Error::new(error.code(), error.message()).hint(error.hint_text()).retry_after(5).because(cause)
+}

@@ -1,0 +1,110 @@
+//! What happens without being asked: caches follow the store, uses of keys are recorded, jobs are done, expired documents
+//! go. Each task is one function that does its work once; a loop calls them, and tests call [`run_until_idle`].
+
+mod jobs;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    boot::reload_operator_token,
+    error::Result,
+    model::api_key::ApiKey,
+    plane::ControlPlane,
+    repo::Document,
+    store::{Batch, CommitMode},
+};
+
+/// How often the store's generation is read: what is revoked elsewhere stops here within two seconds.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// How often jobs are looked for.
+const JOBS_EVERY: Duration = Duration::from_secs(1);
+/// How often uses of keys are recorded.
+const USES_EVERY: Duration = Duration::from_secs(60);
+/// How often expired documents are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How many expired documents one sweep removes at most.
+const SWEEP_ROWS: usize = 500;
+
+/// Reads the store's generation and drops the caches when it has changed.
+pub async fn follow(plane: &ControlPlane) -> Result<()> {
+    let parts = plane.parts();
+    if parts.keyring.confirm(parts.store.generation().await?) {
+        reload_operator_token(plane).await?;
+    }
+    Ok(())
+}
+
+/// Records the uses of keys since the last time, and new digests of keys that still had one of the previous pepper.
+pub async fn record_uses(plane: &ControlPlane) -> Result<()> {
+    let parts = plane.parts();
+    for last in parts.keyring.take_uses() {
+        parts.key_uses.record(&last).await?;
+    }
+    for (id, project, digest) in parts.keyring.take_rehashed() {
+        if let Some(key) = parts.keys.get(project, id).await? {
+            let mut batch = Batch::new();
+            ApiKey { digest, ..key }.replace_in(&mut batch)?;
+            // When somebody changes the key at the same moment, its next use brings it here again.
+            parts.store.commit(batch, CommitMode::Apply).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes expired documents; tells how many.
+pub async fn sweep(plane: &ControlPlane) -> Result<u64> {
+    plane.parts().store.sweep(plane.parts().clock.now(), SWEEP_ROWS).await
+}
+
+/// Does due jobs; tells how many.
+pub async fn do_jobs(plane: &ControlPlane) -> Result<usize> {
+    jobs::run(plane).await
+}
+
+/// Does everything that is due until nothing is left. For tests and for a local command line.
+pub async fn run_until_idle(plane: &ControlPlane) -> Result<()> {
+    follow(plane).await?;
+    while do_jobs(plane).await? > 0 {}
+    record_uses(plane).await?;
+    while sweep(plane).await? == SWEEP_ROWS as u64 {}
+    Ok(())
+}
+
+/// Calls every task in its own rhythm until `stop` becomes true, then records the last uses of keys. The tasks run side
+/// by side, so that a long purge does not keep the caches from following the store. One that fails is logged and tried
+/// again at its next turn; one that is under way when `stop` comes is finished.
+pub async fn run(plane: Arc<ControlPlane>, stop: watch::Receiver<bool>) {
+    let plane = &*plane;
+    tokio::join!(
+        repeat("follow", FOLLOW_EVERY, stop.clone(), || follow(plane)),
+        repeat("jobs", JOBS_EVERY, stop.clone(), || async { do_jobs(plane).await.map(drop) }),
+        repeat("uses", USES_EVERY, stop.clone(), || record_uses(plane)),
+        repeat("sweep", SWEEP_EVERY, stop, || async { sweep(plane).await.map(drop) }),
+    );
+    if let Err(error) = record_uses(plane).await {
+        tracing::warn!(error = %error, "the last uses of keys were not recorded");
+    }
+}
+
+/// Does one task again and again.
+async fn repeat<F: Future<Output = Result<()>>>(
+    task: &str,
+    period: Duration,
+    mut stop: watch::Receiver<bool>,
+    work: impl Fn() -> F,
+) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+        tokio::select! {
+            () = stopped => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = work().await {
+            tracing::warn!(task, error = %error, cause = ?error.cause().map(ToString::to_string), "a worker's task failed");
+        }
+    }
+}

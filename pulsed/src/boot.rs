@@ -1,0 +1,78 @@
+//! From settings to a plane: opens the store as its daemon, and hands the operator's token over once.
+
+use std::sync::Arc;
+
+use pulse_core::{
+    access::caller::OperatorVia,
+    boot::{
+        EmbeddedFiles,
+        open::{self, Opened, Role},
+        write_private,
+    },
+    config::Settings,
+    entropy::SystemEntropy,
+    error::{Error, Result},
+    metrics::Metrics,
+    plane::ControlPlane,
+    secret::Secret,
+    store::sqlite::locks::DaemonLock,
+    time::SystemClock,
+};
+
+use crate::terminal;
+
+/// A plane that this process may serve.
+#[derive(Debug)]
+pub struct Booted {
+    /// The plane.
+    pub plane: Arc<ControlPlane>,
+    /// Keeps other daemons away from the store.
+    pub lock: Option<DaemonLock>,
+}
+
+/// Who the daemon is to itself, for what it makes with `--dev`.
+pub fn itself() -> OperatorVia {
+    OperatorVia::Local { os_user: "pulsed".to_owned() }
+}
+
+/// Opens the store and puts the plane together.
+pub async fn boot(settings: &Settings) -> Result<Booted> {
+    let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy::default()));
+    let Opened { assembled, database, daemon_lock } =
+        open::open(settings, clock, entropy, Metrics::new()?, Role::Daemon).await?;
+    if let Some(token) = &assembled.fresh_admin_token {
+        hand_over(token, database.as_deref().map(EmbeddedFiles::beside).as_ref())?;
+    }
+    warn_of(settings);
+    Ok(Booted { plane: Arc::new(assembled.plane), lock: daemon_lock })
+}
+
+/// Shows the operator's token where a person sees it, else writes it to a file that only this user can read.
+fn hand_over(token: &Secret, files: Option<&EmbeddedFiles>) -> Result<()> {
+    match files {
+        Some(files) if !terminal::is_interactive() => {
+            // A file that is left from an earlier store would hold a token that no longer works.
+            let _ = std::fs::remove_file(&files.admin_token);
+            write_private(&files.admin_token, &format!("{}\n", token.expose())).map_err(Error::store_unavailable)?;
+            tracing::info!(file = %files.admin_token.display(), "the operator's token was written");
+        }
+        _ => terminal::tell(&format!(
+            "The operator's token, shown this once:\n\n    {}\n\nKeep it; `pulse admin rotate` makes another.\n\n",
+            token.expose()
+        )),
+    }
+    Ok(())
+}
+
+/// Settings that work but that an operator should know of.
+fn warn_of(settings: &Settings) {
+    if settings.livekit.api_key.is_empty() {
+        tracing::warn!("LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set: projects without their own LiveKit cannot make tokens");
+    }
+    for row in settings.shown.iter().filter(|row| row.note.as_deref() == Some("not used yet")) {
+        tracing::warn!(setting = row.name, "is set, but nothing uses it yet");
+    }
+    if let Some(networks) = &settings.outbound_only {
+        tracing::info!(?networks, "PULSE_OUTBOUND_ONLY: nothing outside these networks is connected to");
+    }
+}

@@ -1,0 +1,143 @@
+//! One operation over HTTP: who calls, options of the call, the body, the plane, the answer.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts as _, RawPathParams, Request},
+    response::Response,
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap,
+    header::USER_AGENT,
+    request::Parts,
+};
+use pulse_core::{
+    access::{Caller, caller::unauthenticated},
+    error::{Code, Error, Fault, Result},
+    op::{Call, Meta, Method},
+    registry::{Reply, Route},
+    wire::Incoming,
+};
+
+use super::{App, Exchange, Handled, answer, authn, body, headers, log_error};
+
+/// The most bytes of a client's name that the audit keeps.
+const MAX_USER_AGENT: usize = 256;
+
+/// Answers one request of a route.
+pub(super) async fn handle(app: Arc<App>, route: &'static Route, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Some(exchange) = parts.extensions.remove::<Exchange>() else {
+        return answer::problem(&Error::internal("a request without its exchange"), "");
+    };
+    let mut call = Call::new(Caller::Anonymous, exchange.id.as_str());
+    call.ip = Some(exchange.ip);
+    let result = operate(&app, route, &mut call, &mut parts, body).await;
+    let mut response = match result {
+        Ok(reply) => answer::reply(reply),
+        Err(error) => {
+            log_error(&error, &exchange.id);
+            answer::problem(&error, exchange.id.as_str())
+        }
+    };
+    answer::rate(&mut response, call.rate.tightest());
+    if super::serve::is_logged() {
+        response.extensions_mut().insert(Handled { route: route.meta.id, caller: Some(call.caller.id()) });
+    }
+    response
+}
+
+async fn operate(app: &App, route: &Route, call: &mut Call, parts: &mut Parts, body: axum::body::Body) -> Result<Reply> {
+    let meta = &route.meta;
+    identify(app, call, &parts.headers).await?;
+    if matches!(call.caller, Caller::Anonymous) && !meta.permissions.is_empty() {
+        app.plane.admit_anonymous(call)?;
+        return Err(unauthenticated());
+    }
+    let path = path_fields(meta, parts).await?;
+    let query = options(call, meta, parts)?;
+    let bytes = if meta.method.has_body() { body::read(&parts.headers, body, app.body_timeout).await? } else { Bytes::new() };
+    if !bytes.is_empty() {
+        headers::check_json(&parts.headers)?;
+    }
+    route.call(&app.plane, call, Incoming { path: &path, query: &query, body: &bytes }).await
+}
+
+/// Says who calls. An address that keeps failing is told to wait.
+pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) -> Result<()> {
+    let ip: IpAddr = call.ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    match authn::authenticate(&app.plane.parts().keyring, headers, ip).await {
+        Ok(caller) => {
+            call.caller = caller;
+            Ok(())
+        }
+        Err(error) if error.code() == Code::Unauthenticated => {
+            app.plane.admit_anonymous(call)?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads what belongs to the call and not to the operation; gives the query that is left for the operation.
+fn options<'a>(call: &mut Call, meta: &Meta, parts: &'a Parts) -> Result<Cow<'a, str>> {
+    call.user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(shortened);
+    if !meta.is_mutation() {
+        return Ok(Cow::Borrowed(parts.uri.query().unwrap_or_default()));
+    }
+    if meta.method == Method::Post {
+        call.idempotency_key = headers::idempotency_key(&parts.headers)?;
+    }
+    call.if_match = headers::if_match(&parts.headers)?;
+    let (dry_run, query) = dry_run(parts.uri.query().unwrap_or_default())?;
+    call.dry_run = dry_run;
+    Ok(query)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_USER_AGENT).collect()
+}
+
+/// Takes `dry_run` out of a query.
+fn dry_run(query: &str) -> Result<(bool, Cow<'_, str>)> {
+    let is_option = |pair: &&str| pair.split('=').next() == Some("dry_run");
+    let mut found = query.split('&').filter(is_option);
+    let Some(option) = found.next() else { return Ok((false, Cow::Borrowed(query))) };
+    if found.next().is_some() {
+        return Err(Error::invalid(vec![Fault::new("dry_run", "repeated", "stands more than once in the query")]));
+    }
+    let dry = match option {
+        "dry_run=true" => true,
+        "dry_run=false" => false,
+        _ => return Err(Error::invalid_field("dry_run", "wrong_type", "must be true or false")),
+    };
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_option(pair)).collect();
+    Ok((dry, Cow::Owned(rest.join("&"))))
+}
+
+/// The fields that travel in the path, decoded.
+async fn path_fields(meta: &Meta, parts: &mut Parts) -> Result<Vec<(String, String)>> {
+    if meta.path_fields().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Error::new(Code::BadRequest, "the path is not UTF-8"))?;
+    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dry_run_is_taken_out_of_the_query() {
+        assert_eq!(dry_run("").unwrap(), (false, "".into()));
+        assert_eq!(dry_run("a=1&dry_run=true&b=2").unwrap(), (true, "a=1&b=2".into()));
+        assert_eq!(dry_run("dry_run=false").unwrap(), (false, "".into()));
+        for bad in ["dry_run", "dry_run=", "dry_run=1", "dry_run=true&dry_run=true"] {
+            assert_eq!(dry_run(bad).map_err(|error| error.code()), Err(Code::InvalidFields), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Tells systemd how the daemon is: one datagram to the socket that it named (sd_notify(3)). Written here because it is
+//! five lines, and a library would bring the rest of systemd's interface along.
+
+use std::os::{
+    linux::net::SocketAddrExt as _,
+    unix::{ffi::OsStrExt as _, net::{SocketAddr, UnixDatagram}},
+};
+
+use crate::config;
+
+/// Tells a state such as `READY=1`. Without systemd, or when it does not listen, nothing happens.
+pub(super) fn tell(state: &str) {
+    let Some(name) = config::notify_socket() else { return };
+    let address = match name.as_bytes() {
+        // A name that begins with @ is in the abstract namespace.
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
+        _ => SocketAddr::from_pathname(&name),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(cause) = sent {
+        tracing::warn!(%cause, "systemd could not be told");
+    }
+}

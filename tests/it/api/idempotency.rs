@@ -1,0 +1,74 @@
+//! Safe retries by `Idempotency-Key`.
+
+use std::time::Duration;
+
+use pulse_core::{
+    error::Code,
+    model::organization::Plan,
+    ops::projects::CreateProject,
+    plane::Answer,
+    store::schema,
+};
+use pulse_tests::plane::{TestPlane, operator};
+use serde_json::json;
+
+use super::refused;
+
+fn create(org: pulse_core::id::OrgId, name: &str) -> CreateProject {
+    serde_json::from_value(json!({ "org_id": org, "name": name })).expect("valid")
+}
+
+#[tokio::test]
+async fn the_same_request_gets_the_same_answer_secret_included_for_a_day() {
+    let t = TestPlane::new().await;
+    let org = t.organization("Acme", Plan::Free).await;
+    let mut call = t.call(&operator());
+    call.idempotency_key = Some("k-1".into());
+    let first = t.plane.execute(&call, &create(org, "p")).await.expect("creates");
+    let again = t.plane.execute(&call, &create(org, "p")).await.expect("replays");
+    let (Answer::Done { output: first, replayed: false }, Answer::Done { output: again, replayed: true }) = (first, again) else {
+        panic!("the second answer is not the stored one")
+    };
+    assert_eq!(first, again);
+    assert!(again.pulse_api_secret.is_some());
+    assert_eq!(refused(t.plane.execute(&call, &create(org, "q")).await), Code::IdempotencyMismatch);
+    let rows = t.store.scan(pulse_core::store::Scan::new(&schema::IDEMPOTENCY, schema::PRIMARY, vec![])).await.expect("scans");
+    let text = rows.rows[0].doc.to_string();
+    assert!(!text.contains("pulse_secret_"), "an answer with a secret is stored in the clear: {text}");
+    t.clock.advance(Duration::from_secs(24 * 3600));
+    let later = t.plane.execute(&call, &create(org, "q")).await.expect("a day later the key is free, swept or not");
+    assert!(matches!(later, Answer::Done { replayed: false, .. }));
+}
+
+#[tokio::test]
+async fn a_race_with_one_key_makes_one_project() {
+    let t = TestPlane::new().await;
+    let org = t.organization("Acme", Plan::Free).await;
+    let mut call = t.call(&operator());
+    call.idempotency_key = Some("race".into());
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (plane, call) = (t.plane.clone(), call.clone());
+            tokio::spawn(async move { plane.execute(&call, &create(org, "p")).await.map(Answer::into_output) })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for task in tasks {
+        ids.insert(task.await.expect("ends").expect("answers").project.id);
+    }
+    assert_eq!(ids.len(), 1, "one project for one key: {ids:?}");
+}
+
+#[tokio::test]
+async fn a_failure_is_not_stored_and_two_callers_do_not_share_keys() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let mut call = t.call(&operator());
+    call.idempotency_key = Some("k".into());
+    assert_eq!(refused(t.plane.execute(&call, &create(c.org, "a")).await), Code::NameTaken);
+    t.plane.execute(&call, &create(c.org, "b")).await.expect("the failure has not taken the key");
+    let other = pulse_core::access::Caller::Operator(pulse_core::access::OperatorVia::Local { os_user: "other".into() });
+    let mut call = t.call(&other);
+    call.idempotency_key = Some("k".into());
+    t.plane.execute(&call, &create(c.org, "c")).await.expect("another caller's keys are its own");
+}

@@ -1,0 +1,25 @@
+//! What each operation does, through the plane's one door, with an injected clock.
+
+mod audit;
+mod idempotency;
+mod keys;
+mod lists;
+mod organizations;
+mod projects;
+mod tenancy;
+mod tokens;
+mod verification;
+
+use pulse_core::{Error, error::Code};
+
+/// The code of what should have failed.
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> Code {
+    result.expect_err("this should have been refused").code()
+}
+
+/// The fields that a 422 names.
+fn bad_fields<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+    let error = result.expect_err("this should have been refused");
+    assert_eq!(error.code(), Code::InvalidFields, "{error}");
+    error.faults().iter().map(|fault| fault.field.clone()).collect()
+}

@@ -1,0 +1,106 @@
+//! Projects: fields, secrets that stay inside, suspension, deletion.
+
+use pulse_core::{error::Code, model::organization::Plan, store::schema};
+use pulse_tests::plane::{TestPlane, operator};
+use serde_json::{Value, json};
+
+use super::{bad_fields, refused};
+
+async fn create(t: &TestPlane, extra: Value) -> pulse_core::Result<Value> {
+    let org = t.organization("the customer", Plan::Pro).await;
+    let mut body = json!({ "org_id": org, "name": "p" });
+    body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+    t.send(&operator(), "projects.create", &[], "", &body.to_string()).await
+}
+
+#[tokio::test]
+async fn a_new_project_has_a_key_whose_secret_is_shown_once() {
+    let t = TestPlane::new().await;
+    let made = create(&t, json!({ "region": "moon-1", "webhook_url": "https://hooks.example/in" })).await.expect("creates");
+    assert!(made["pulse_api_secret"].as_str().expect("shown once").starts_with("pulse_secret_live_"));
+    assert!(made["pulse_api_key"].as_str().expect("shown").starts_with("pulse_key_live_"));
+    assert_eq!((&made["region"], &made["webhook_active"]), (&json!("moon-1"), &json!(false)));
+    let id = made["id"].as_str().expect("an id");
+    let got = t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets");
+    assert_eq!(got.get("pulse_api_secret"), None, "never shown again");
+    assert_eq!(got["pulse_api_key"], made["pulse_api_key"]);
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_in_the_store_and_never_returned() {
+    let t = TestPlane::new().await;
+    let storage = json!({ "kind": "r2", "bucket": "rec", "endpoint": "https://acc.r2.cloudflarestorage.com", "access_key_id": "AKIA-visible-nowhere", "secret_access_key": "storage-visible-nowhere" });
+    let made = create(&t, json!({ "storage_config": storage, "livekit_url": "wss://lk.example", "livekit_api_key": "APIown", "livekit_api_secret": "livekit-visible-nowhere" })).await.expect("creates");
+    assert_eq!(made["storage_config"]["active"], false);
+    assert_eq!((&made["own_livekit"], &made["storage_config"]["force_path_style"]), (&json!(true), &json!(true)));
+    let secret = made["pulse_api_secret"].as_str().expect("shown once").to_owned();
+    let id = made["id"].as_str().expect("an id");
+    let stored = t.store.get(&schema::PROJECTS, id).await.expect("reads").expect("is there").doc.to_string();
+    let log = t.send(&operator(), "audit.list", &[], "", "").await.expect("lists").to_string();
+    let shown = t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets").to_string();
+    for place in [&stored, &log, &shown] {
+        assert!(!place.contains("visible-nowhere"), "a secret shows: {place}");
+        assert!(!place.contains(&secret[..40]), "the key's secret shows: {place}");
+    }
+    assert!(log.contains("<set>"), "the audit says that a secret was set");
+}
+
+#[tokio::test]
+async fn fields_that_belong_together_are_checked_together() {
+    let t = TestPlane::new().await;
+    let bad = create(&t, json!({ "region": "mars", "livekit_url": "wss://lk.example", "storage_config": { "kind": "gcs", "bucket": "b", "access_key_id": "x" } })).await;
+    let mut fields = bad_fields(bad);
+    fields.sort();
+    assert_eq!(fields, ["livekit_api_key", "livekit_api_secret", "region", "storage_config.access_key_id", "storage_config.credentials"]);
+    let t = TestPlane::new().await;
+    create(&t, json!({ "livekit_url": "ws://127.0.0.1:7880" })).await.expect("the server's own LiveKit needs no credentials");
+}
+
+#[tokio::test]
+async fn updates_merge_and_null_clears() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let update = async |body: Value| t.send(&operator(), "projects.update", &[("id", &id)], "", &body.to_string()).await;
+    let set = update(json!({ "webhook_url": "https://h.example/", "limits": { "requests_per_minute": 7 }, "labels": { "a": "b" } })).await.expect("sets");
+    assert_eq!(set["limits"], json!({ "requests_per_minute": 7 }));
+    let cleared = update(json!({ "webhook_url": null, "limits": null })).await.expect("clears");
+    assert_eq!((&cleared["webhook_url"], &cleared["limits"], &cleared["labels"]), (&Value::Null, &json!({}), &json!({ "a": "b" })));
+    let same = update(json!({ "labels": { "a": "b" } })).await.expect("changes nothing");
+    assert_eq!(same["version"], cleared["version"], "what changes nothing makes no version");
+}
+
+#[tokio::test]
+async fn a_suspended_project_is_refused_at_once_and_resumes() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let body = json!({ "reason": "unpaid invoice" }).to_string();
+    let project = t.send(&operator(), "projects.suspend", &[("id", &id)], "", &body).await.expect("suspends");
+    assert_eq!((&project["state"], &project["suspend_reason"]), (&json!("suspended"), &json!("unpaid invoice")));
+    assert_eq!(refused(t.login(&c.secret).await), Code::Suspended);
+    assert_eq!(refused(t.send(&c.caller, "projects.suspend", &[("id", &id)], "", &body).await), Code::Forbidden);
+    t.send(&operator(), "projects.delete", &[("id", &id)], "", "").await.expect("deletes");
+    let back = t.send(&operator(), "projects.restore", &[("id", &id)], "", "{}").await.expect("restores");
+    assert_eq!(back["state"], "suspended", "a restored project is suspended again if it was");
+    t.send(&operator(), "projects.resume", &[("id", &id)], "", "{}").await.expect("resumes");
+    t.login(&c.secret).await.expect("the key works again");
+}
+
+#[tokio::test]
+async fn a_key_changes_nothing_that_its_scopes_do_not_name() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    for (op, path, body) in [
+        ("projects.update", vec![("id", id.as_str())], r#"{"name":"b"}"#),
+        ("projects.delete", vec![("id", id.as_str())], ""),
+        ("keys.create", vec![("id", id.as_str())], r#"{"name":"b"}"#),
+        ("organizations.list", vec![], ""),
+        ("admin.rotate", vec![], "{}"),
+    ] {
+        assert_eq!(refused(t.send(&c.caller, op, &path, "", body).await), Code::Forbidden, "{op}");
+    }
+    let me = t.send(&c.caller, "me.get", &[], "", "").await.expect("a key may ask who it is");
+    assert_eq!((&me["kind"], &me["project_id"]), (&json!("key"), &json!(id)));
+}

@@ -1,0 +1,191 @@
+//! Tests of the tests: what must hold for every operation that there is, and for every one that will be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pulse_core::{
+    access::{Permission, Permissions, Role},
+    op::{Method, Operation},
+    ops::{keys, organizations, projects, tokens},
+    registry::OPERATIONS,
+    wire::{self, Incoming, OpSchema},
+};
+use serde_json::{Value, json};
+
+const ORG: &str = "org_01J00000000000000000000000";
+const PROJECT: &str = "prj_01J00000000000000000000000";
+const KEY: &str = "key_01J00000000000000000000000";
+
+/// A full request for each operation: every field set, so that what does not survive the wire shows.
+fn samples() -> BTreeMap<&'static str, Value> {
+    let preset = json!({ "can_publish": false, "can_subscribe": true, "can_publish_data": false, "can_publish_sources": ["camera"], "hidden": true, "max_ttl_seconds": 60 });
+    let storage = json!({ "kind": "s3", "bucket": "b", "region": "eu", "endpoint": "https://s3.example", "prefix": "p", "force_path_style": true, "cdn_base_url": "https://cdn.example", "access_key_id": "a", "secret_access_key": "s" });
+    let create_project = json!({ "org_id": ORG, "name": "N", "region": "eu-west", "labels": { "a": "b" }, "webhook_url": "https://hooks.example/x", "storage_config": storage, "livekit_url": "wss://lk.example", "livekit_api_key": "k", "livekit_api_secret": "s", "limits": { "requests_per_minute": 5, "max_token_ttl_seconds": 60 }, "token_presets": { "guest": preset } });
+    let mut update_project = create_project.clone();
+    update_project["id"] = json!(PROJECT);
+    update_project["version"] = json!(3);
+    update_project["webhook_url"] = Value::Null;
+    update_project.as_object_mut().expect("an object").remove("org_id");
+    let key = |extra: Value| {
+        let mut fields = json!({ "id": PROJECT, "key_id": KEY });
+        fields.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        fields
+    };
+    BTreeMap::from([
+        ("organizations.create", json!({ "name": "N", "admin_email": "a@b.example", "plan": "Pro", "labels": { "k": "v" } })),
+        ("organizations.list", json!({ "name_prefix": "a b&c=d", "plan": "Free", "label": ["k:v", "l:"], "include_deleted": true, "limit": 7, "cursor": "abc" })),
+        ("organizations.get", json!({ "id": ORG })),
+        ("organizations.update", json!({ "id": ORG, "name": "M", "admin_email": "c@d.example", "plan": "Enterprise", "labels": null, "version": 2 })),
+        ("organizations.delete", json!({ "id": ORG, "version": 2 })),
+        ("organizations.restore", json!({ "id": ORG })),
+        ("projects.create", create_project),
+        ("projects.list", json!({ "org_id": ORG, "name_prefix": "é/%", "plan": "Pro", "region": "us-east", "label": ["k:v:w"], "include_deleted": false, "limit": 100, "cursor": "x" })),
+        ("projects.get", json!({ "id": PROJECT })),
+        ("projects.update", update_project),
+        ("projects.delete", json!({ "id": PROJECT, "version": 1 })),
+        ("projects.restore", json!({ "id": PROJECT })),
+        ("projects.suspend", json!({ "id": PROJECT, "reason": "unpaid" })),
+        ("projects.resume", json!({ "id": PROJECT })),
+        ("projects.regenerate_keys", json!({ "id": PROJECT, "overlap_seconds": 60 })),
+        ("keys.create", json!({ "id": PROJECT, "name": "ci", "environment": "test", "scopes": ["project:read", "tokens:mint"], "constraints": { "rooms": ["sales-*"], "max_ttl_seconds": 3600, "grants": ["subscribe"] }, "networks": ["10.0.0.0/8"], "expires_at": "2030-01-01T00:00:00.000Z" })),
+        ("keys.list", json!({ "id": PROJECT, "include_revoked": true, "limit": 1, "cursor": "c" })),
+        ("keys.get", key(json!({}))),
+        ("keys.revoke", key(json!({ "force": true, "version": 4 }))),
+        ("keys.rotate", key(json!({ "overlap_seconds": 0, "commit": false }))),
+        ("keys.rotate_commit", key(json!({ "overlap_seconds": 5 }))),
+        ("keys.rotate_cancel", key(json!({}))),
+        ("tokens.create", json!({ "project_id": PROJECT, "room_name": "r", "identity": "i", "name": "n", "preset": "host", "can_publish": true, "can_subscribe": false, "can_publish_data": true, "can_publish_sources": ["microphone", "screen_share_audio"], "hidden": false, "metadata": "m", "attributes": { "a.b": "c" }, "ttl_seconds": 60, "region": "us-east", "room_config": { "maxParticipants": 3 } })),
+        ("tokens.validate", json!({ "project_id": PROJECT, "token": "t" })),
+        ("tokens.refresh", json!({ "project_id": PROJECT, "token": "t", "ttl_seconds": 9 })),
+        ("tokens.revoke", json!({ "project_id": PROJECT, "jti": "j", "identity": "i", "room_name": "r", "all": true, "before": "2030-01-01T00:00:00.000Z", "reason": "why" })),
+        ("tokens.source", json!({ "room_name": "r", "participant_identity": "i", "participant_name": "n", "participant_metadata": "m", "participant_attributes": { "k": "v" }, "room_config": { "name": "x" } })),
+        ("audit.list", json!({ "org_id": ORG, "actor_id": "operator", "action": "keys.*", "target_id": KEY, "outcome": "success", "since": "2026-01-01T00:00:00.000Z", "until": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" })),
+        ("me.get", json!({})),
+        ("status.get", json!({})),
+        ("admin.rotate", json!({})),
+    ])
+}
+
+/// Encodes and decodes the sample of one operation.
+fn round_trip<O: Operation>(samples: &mut BTreeMap<&'static str, Value>) {
+    let sample = samples.remove(O::META.id).unwrap_or_else(|| panic!("{} has no sample here", O::META.id));
+    let op: O = serde_json::from_value(sample.clone()).unwrap_or_else(|e| panic!("{}: the sample is not valid: {e}", O::META.id));
+    let request = wire::encode(&op).expect("encodes");
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let fields: Vec<(String, String)> = O::META
+        .path
+        .split('/')
+        .zip(path.split('/'))
+        .filter_map(|(name, value)| Some((name.strip_prefix('{')?.strip_suffix('}')?.to_owned(), value.to_owned())))
+        .collect();
+    let body = request.body.map(|body| body.to_string()).unwrap_or_default();
+    let schema = OpSchema::new::<O>(O::META.lenient);
+    let incoming = Incoming { path: &fields, query, body: body.as_bytes() };
+    let back: O = wire::decode(&schema, incoming).unwrap_or_else(|e| panic!("{}: {e} {:?}", O::META.id, e.faults()));
+    assert_eq!(serde_json::to_value(back).expect("encodes"), sample, "{} changes on the wire", O::META.id);
+    let faults = schema.faults(&sample).expect("the schema compiles");
+    assert!(faults.is_empty(), "{}: the schema refuses what decodes: {faults:?}", O::META.id);
+}
+
+#[test]
+fn every_operation_survives_the_wire_with_all_its_fields() {
+    let mut left = samples();
+    macro_rules! each {
+        ($($op:ty),+ $(,)?) => { $(round_trip::<$op>(&mut left);)+ };
+    }
+    each!(
+        organizations::CreateOrganization, organizations::ListOrganizations, organizations::GetOrganization,
+        organizations::UpdateOrganization, organizations::DeleteOrganization, organizations::RestoreOrganization,
+        projects::CreateProject, projects::ListProjects, projects::GetProject, projects::UpdateProject,
+        projects::DeleteProject, projects::RestoreProject, projects::SuspendProject, projects::ResumeProject,
+        keys::RegenerateKeys, keys::CreateKey, keys::ListKeys, keys::GetKey, keys::RevokeKey, keys::RotateKey,
+        keys::CommitRotation, keys::CancelRotation, tokens::CreateToken, tokens::ValidateToken, tokens::RefreshToken,
+        tokens::RevokeTokens, tokens::TokenSource, pulse_core::ops::audit::ListAudit, pulse_core::ops::me::GetMe,
+        pulse_core::ops::status::GetStatus, pulse_core::ops::admin::RotateAdminToken,
+    );
+    assert!(left.is_empty(), "samples without an operation: {:?}", left.keys());
+    let sampled = samples();
+    for route in OPERATIONS.iter() {
+        assert!(sampled.contains_key(route.meta.id), "{} is in the registry and has no sample", route.meta.id);
+    }
+}
+
+#[test]
+fn samples_set_every_field_of_their_operation() {
+    let samples = samples();
+    for route in OPERATIONS.iter() {
+        let sample = &samples[route.meta.id];
+        for name in route.schema().json()["properties"].as_object().into_iter().flat_map(|fields| fields.keys()) {
+            assert!(sample.get(name).is_some(), "the sample of {} leaves {name} out", route.meta.id);
+        }
+    }
+}
+
+#[test]
+fn no_two_routes_clash_and_ids_are_unique() {
+    let shape = |path: &str| path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>().join("/");
+    let mut routes = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for route in OPERATIONS.iter() {
+        assert!(routes.insert((route.meta.method, shape(route.meta.path))), "{} has another's route", route.meta.id);
+        assert!(ids.insert(route.meta.id), "{} stands twice", route.meta.id);
+    }
+}
+
+#[test]
+fn every_mutation_names_its_audit_action_and_no_read_does() {
+    for route in OPERATIONS.iter() {
+        let meta = &route.meta;
+        match meta.method {
+            Method::Get => assert!(!meta.is_mutation(), "{} reads and is audited", meta.id),
+            Method::Put | Method::Delete => assert!(meta.is_mutation(), "{} changes and is not audited", meta.id),
+            Method::Post => {
+                let query = ["tokens.create", "tokens.validate", "tokens.refresh", "tokens.source"].contains(&meta.id);
+                assert_eq!(meta.is_mutation(), !query, "{}", meta.id);
+            }
+        }
+        for field in meta.path_fields() {
+            assert!(route.schema().json()["properties"].get(field).is_some(), "{}: {field} is no field", meta.id);
+        }
+    }
+}
+
+#[test]
+fn every_operation_is_named_by_an_integration_test() {
+    fn sources(folder: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("registry.rs") {
+                text.push_str(&std::fs::read_to_string(&path).expect("a text"));
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it"), &mut text);
+    let gaps: Vec<_> = OPERATIONS.iter().map(|route| route.meta.id).filter(|id| !text.contains(&format!("\"{id}\""))).collect();
+    assert!(gaps.is_empty(), "no integration test names {gaps:?}");
+}
+
+#[test]
+fn the_matrix_of_roles_and_permissions_is_the_golden_one() {
+    let mut table = String::from("permission               O A D V key default-key\n");
+    for permission in Permission::ALL {
+        let mark = |has: bool| if has { 'x' } else { '-' };
+        let roles: String = Role::ALL.map(|role| format!(" {}", mark(permission.is_for(role)))).concat();
+        let key = mark(permission.is_scope());
+        let default = mark(Permissions::default_key().has(*permission));
+        table.push_str(&format!("{:<24}{roles} {key}   {default}\n", permission.name()));
+    }
+    table.push_str("\noperation                    needs at most\n");
+    for route in OPERATIONS.iter() {
+        let needs: Vec<_> = route.meta.permissions.iter().map(|permission| permission.name()).collect();
+        table.push_str(&format!("{:<28} {}\n", route.meta.id, if needs.is_empty() { "-".into() } else { needs.join(", ") }));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/permissions.txt");
+    if std::env::var_os("PULSE_BLESS").is_some() {
+        std::fs::write(&path, &table).expect("writes");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(table, golden, "who may do what has changed; if that is meant, run again with PULSE_BLESS=1");
+}

@@ -1,0 +1,4 @@
+//! The store engines, each through the whole conformance suite and with what it promises beyond that.
+
+mod faulty;
+mod memory;

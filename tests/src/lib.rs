@@ -1,0 +1,14 @@
+//! The harness of the whole-system tests: real peers on the loopback address, and the programs under test.
+//!
+//! Readiness is awaited, never slept for; everything started is ended with the test, or with the test process; a
+//! harness that cannot go on fails the test that asked for it and says what it saw.
+
+#![expect(clippy::panic, clippy::expect_used, reason = "a harness that cannot go on fails the test that asked for it")]
+
+pub mod peers;
+pub mod plane;
+pub mod ports;
+pub mod process;
+mod reaper;
+
+pub use reaper::temporary_folder;

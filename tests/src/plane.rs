@@ -1,0 +1,194 @@
+//! A control plane in the test's own process: a real engine, a clock that the test moves, randomness from a seed.
+
+use std::sync::Arc;
+
+use pulse_core::{
+    access::{Caller, OperatorVia, keyring::Credentials},
+    boot::{self, Assembly, GivenSecrets},
+    entropy::SeededEntropy,
+    error::Result,
+    id::{OrgId, ProjectId},
+    media::cluster::Signer,
+    metrics::Metrics,
+    model::{organization::Plan, project::ProjectView},
+    op::{Call, Operation},
+    ops::{
+        organizations::CreateOrganization,
+        projects::{CreateProject, CreatedProject},
+    },
+    outbound::{AddressPolicy, Outbound},
+    plane::{Answer, ControlPlane, Settings},
+    registry,
+    secret::Secret,
+    store::{SharedStore, memory::MemoryStore},
+    time::{ManualClock, Timestamp},
+    wire::Incoming,
+};
+use serde_json::Value;
+
+/// The moment at which every test plane starts.
+pub const START: Timestamp = Timestamp::from_secs(1_780_000_000);
+/// The key of the test planes' LiveKit.
+pub const LIVEKIT_KEY: &str = "APItest";
+/// Its secret.
+pub const LIVEKIT_SECRET: &str = "a-secret-of-the-test-planes-livekit-server";
+
+/// A plane, its clock and its store.
+#[derive(Debug)]
+pub struct TestPlane {
+    /// The plane.
+    pub plane: Arc<ControlPlane>,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// Its store.
+    pub store: SharedStore,
+}
+
+/// A project with a caller that holds its first key.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    /// The organization.
+    pub org: OrgId,
+    /// The project.
+    pub project: ProjectView,
+    /// The first key's secret.
+    pub secret: String,
+    /// Who calls with it.
+    pub caller: Caller,
+}
+
+impl Customer {
+    /// The project's id.
+    pub fn id(&self) -> ProjectId {
+        self.project.id
+    }
+}
+
+/// The operator in local mode.
+pub fn operator() -> Caller {
+    Caller::Operator(OperatorVia::Local { os_user: "tester".to_owned() })
+}
+
+/// The pepper of the test planes.
+pub fn secrets() -> GivenSecrets {
+    GivenSecrets {
+        pepper: Some(Secret::new("a-pepper-of-the-test-planes-that-is-long")),
+        previous_pepper: None,
+        master_key: Some(Secret::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")),
+        admin_token: None,
+    }
+}
+
+/// What the test planes are told about their installation.
+pub fn settings() -> Settings {
+    Settings {
+        livekit: Signer {
+            url: "ws://127.0.0.1:7880".to_owned(),
+            api_key: LIVEKIT_KEY.to_owned(),
+            api_secret: Secret::new(LIVEKIT_SECRET),
+            shared: true,
+        },
+        regions: vec!["moon-1".to_owned()],
+        operator_token_given: false,
+        purge_after: std::time::Duration::from_secs(30 * 86_400),
+    }
+}
+
+impl TestPlane {
+    /// A plane over an empty memory store.
+    pub async fn new() -> Self {
+        Self::over(Arc::new(MemoryStore::new()), 1).await.expect("a plane over an empty memory store")
+    }
+
+    /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
+    pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
+        let clock = Arc::new(ManualClock::new(START));
+        let assembly = Assembly {
+            store: Arc::clone(&store),
+            beside: None,
+            in_memory: true,
+            secrets: secrets(),
+            settings: settings(),
+            outbound: Outbound::new(loopback_only()),
+            clock: Arc::clone(&clock) as Arc<_>,
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            metrics: Metrics::new()?,
+        };
+        let plane = Arc::new(boot::assemble(assembly, false).await?.plane);
+        Ok(Self { plane, clock, store })
+    }
+
+    /// Moves the clock, and lets the plane look at its store as its worker would have done meanwhile.
+    pub async fn advance(&self, span: std::time::Duration) {
+        self.clock.advance(span);
+        pulse_core::worker::follow(&self.plane).await.expect("the store answers");
+    }
+
+    /// A call by `caller` with a request id.
+    pub fn call(&self, caller: &Caller) -> Call {
+        Call { ip: Some([127, 0, 0, 1].into()), ..Call::new(caller.clone(), "req-test") }
+    }
+
+    /// Does an operation for a caller.
+    pub async fn run<O: Operation>(&self, caller: &Caller, op: O) -> Result<O::Output> {
+        self.plane.execute(&self.call(caller), &op).await.map(Answer::into_output)
+    }
+
+    /// Does an operation for the operator, who may do everything.
+    pub async fn operate<O: Operation>(&self, op: O) -> O::Output {
+        self.run(&operator(), op).await.expect("the operator may do this")
+    }
+
+    /// Sends a request to an operation as the daemon would.
+    pub async fn send(
+        &self,
+        caller: &Caller,
+        id: &str,
+        path: &[(&str, &str)],
+        query: &str,
+        body: &str,
+    ) -> Result<Value> {
+        let route = registry::by_id(id).expect("an operation of that id");
+        let path: Vec<(String, String)> = path.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let incoming = Incoming { path: &path, query, body: body.as_bytes() };
+        let reply = route.call(&self.plane, &self.call(caller), incoming).await?;
+        Ok(serde_json::from_slice(&reply.body).expect("answers are JSON"))
+    }
+
+    /// An organization of this plan.
+    pub async fn organization(&self, name: &str, plan: Plan) -> OrgId {
+        let create = CreateOrganization {
+            name: name.parse().expect("a name"),
+            admin_email: "ops@example.com".parse().expect("an address"),
+            plan: Some(plan),
+            labels: None,
+        };
+        self.operate(create).await.id
+    }
+
+    /// A project in a new organization without limits, named `name` both.
+    pub async fn customer(&self, name: &str) -> Customer {
+        let org = self.organization(name, Plan::Enterprise).await;
+        self.customer_of(org, name).await
+    }
+
+    /// A project in an organization.
+    pub async fn customer_of(&self, org: OrgId, name: &str) -> Customer {
+        let create: CreateProject =
+            serde_json::from_value(serde_json::json!({ "org_id": org, "name": name })).expect("valid");
+        let CreatedProject { project, pulse_api_secret } = self.operate(create).await;
+        let secret = pulse_api_secret.expect("a new project shows its secret").expose().to_owned();
+        let caller = self.login(&secret).await.expect("a new key works");
+        Customer { org, project, secret, caller }
+    }
+
+    /// The caller that a secret stands for.
+    pub async fn login(&self, secret: &str) -> Result<Caller> {
+        self.plane.parts().keyring.verify(Credentials::Bearer(secret), Some([127, 0, 0, 1].into())).await
+    }
+}
+
+/// The address policy under which every test runs.
+pub fn loopback_only() -> AddressPolicy {
+    AddressPolicy::only(vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")])
+}
