@@ -19,6 +19,10 @@ type Generated = (String, String);
 pub fn run(session: &Session, args: &system::Generate) -> Outcome {
     let files = files()?;
     let mut stale: Vec<String> = extra_pages(&args.root, &files);
+    if !args.check {
+        let removed = stale.iter().try_for_each(|path| fs::remove_file(args.root.join(path)));
+        removed.map_err(|cause| Failure::unexpected(format!("an old manual page cannot be removed: {cause}")))?;
+    }
     for (path, text) in &files {
         let full = args.root.join(path);
         if fs::read_to_string(&full).is_ok_and(|found| found == *text) {
@@ -40,7 +44,7 @@ pub fn run(session: &Session, args: &system::Generate) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Manual pages of commands that are no more. They are removed unless this is a check.
+/// Manual pages of commands that are no more.
 fn extra_pages(root: &Path, files: &[Generated]) -> Vec<String> {
     let entries = fs::read_dir(root.join("man")).into_iter().flatten().filter_map(Result::ok);
     let names = entries.map(|entry| format!("man/{}", entry.file_name().to_string_lossy()));

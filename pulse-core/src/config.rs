@@ -296,7 +296,7 @@ impl<'a> Resolver<'a> {
             tls: self.tls(),
             livekit: self.livekit(dev),
             secrets: self.secrets(&store),
-            shown: report::shown(self.sources, dev),
+            shown: report::shown(self.sources, &store, dev),
             store,
             data,
         };

@@ -222,6 +222,12 @@ impl ControlPlane {
         answer
     }
 
+    /// Counts a request of an operation that was refused before it came to [`ControlPlane::execute`].
+    pub fn count_refused(&self, operation: &str, error: &Error) {
+        let status = status_text(error.code().info().status);
+        self.parts.metrics.requests.with_label_values(&[operation, status]).inc();
+    }
+
     async fn run<O: Operation>(&self, call: &Call, op: &O) -> Result<Answer<O::Output>> {
         let needs = op.needs();
         if matches!(call.caller, Caller::Anonymous) && !O::META.permissions.is_empty() {
@@ -401,9 +407,12 @@ fn status_text(status: u16) -> &'static str {
         401 => "401",
         403 => "403",
         404 => "404",
+        408 => "408",
         409 => "409",
         410 => "410",
         412 => "412",
+        413 => "413",
+        415 => "415",
         422 => "422",
         429 => "429",
         503 => "503",

@@ -68,7 +68,7 @@ impl Route {
 }
 
 async fn answer<O: Operation>(plane: &ControlPlane, schema: &OpSchema, call: &Call, incoming: Incoming<'_>) -> Result<Reply> {
-    let op: O = wire::decode(schema, incoming)?;
+    let op: O = wire::decode(schema, incoming).inspect_err(|error| plane.count_refused(O::META.id, error))?;
     match plane.execute(call, &op).await? {
         Answer::Done { output, replayed } => Ok(Reply {
             status: O::META.status,

@@ -26,6 +26,8 @@ use pulse_core::{
 };
 use serde_json::Value;
 
+use crate::peers::livekit::LiveKit;
+
 /// The moment at which every test plane starts.
 pub const START: Timestamp = Timestamp::from_secs(1_780_000_000);
 /// The key of the test planes' LiveKit.
@@ -102,13 +104,29 @@ impl TestPlane {
 
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
+        Self::with(store, seed, settings()).await
+    }
+
+    /// A plane over an empty memory store that signs for this LiveKit.
+    pub async fn signing_for(livekit: &LiveKit) -> Self {
+        let signer = Signer {
+            url: livekit.ws_url(),
+            api_key: livekit.key().to_owned(),
+            api_secret: Secret::new(livekit.secret()),
+            shared: true,
+        };
+        let settings = Settings { livekit: signer, ..settings() };
+        Self::with(Arc::new(MemoryStore::new()), 1, settings).await.expect("a plane over an empty memory store")
+    }
+
+    async fn with(store: SharedStore, seed: u64, settings: Settings) -> Result<Self> {
         let clock = Arc::new(ManualClock::new(START));
         let assembly = Assembly {
             store: Arc::clone(&store),
             beside: None,
             in_memory: true,
             secrets: secrets(),
-            settings: settings(),
+            settings,
             outbound: Outbound::new(loopback_only()),
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(seed)),

@@ -2,14 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, Settings, Shown, SourceKind, Sources, TABLE, Use, value};
+use super::{Kind, Settings, Shown, SourceKind, Sources, StoreLocation, TABLE, Use, value};
 
 /// Every setting as it may be shown.
-pub(super) fn shown(sources: &Sources, dev: bool) -> Vec<Shown> {
+pub(super) fn shown(sources: &Sources, store: &StoreLocation, dev: bool) -> Vec<Shown> {
+    let file = match store {
+        StoreLocation::Sqlite(path) => format!("sqlite:{}", path.display()),
+        StoreLocation::Memory | StoreLocation::Mongo { .. } => String::new(),
+    };
     let row = |setting: &super::Setting| {
         let given = sources.get(setting.name);
         let in_dev = |name: &str, text: &'static str| (dev && setting.name == name).then_some(text);
-        let default = in_dev("LIVEKIT_API_KEY", "devkey").or(in_dev("LIVEKIT_API_SECRET", "secret")).unwrap_or(setting.default);
+        let default = match setting.name {
+            "PULSE_STORE" => file.as_str(),
+            _ => in_dev("LIVEKIT_API_KEY", "devkey").or(in_dev("LIVEKIT_API_SECRET", "secret")).unwrap_or(setting.default),
+        };
         let (source, text) = given.unwrap_or((SourceKind::Default, default));
         let value = match text {
             "" => String::new(),

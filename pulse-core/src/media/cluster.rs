@@ -2,7 +2,7 @@
 
 use crate::{
     access::seal::{Place, Sealer},
-    error::{Error, Result},
+    error::{Code, Error, Result},
     id::ProjectId,
     model::{project::Project, text::LiveKitUrl},
     outbound::Outbound,
@@ -40,7 +40,13 @@ pub fn secret_place<'a>(id: &'a str, org: &'a str) -> Place<'a> {
 
 /// The LiveKit of a project: its own, else the server's.
 pub fn signer_of(project: &Project, default: &Signer, sealer: &Sealer) -> Result<Signer> {
-    let Some(own) = &project.livekit_credentials else { return Ok(default.clone()) };
+    let Some(own) = &project.livekit_credentials else {
+        if default.api_key.is_empty() || default.api_secret.expose().is_empty() {
+            return Err(Error::new(Code::Misconfigured, "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set")
+                .hint("Set both to a key pair of the LiveKit server, or give the project its own LiveKit."));
+        }
+        return Ok(default.clone());
+    };
     let (id, org) = (project.id.to_string(), project.org_id.to_string());
     let api_secret = sealer.open_text(secret_place(&id, &org), &own.api_secret)?;
     let url = project.livekit_url.as_ref().map_or(default.url.as_str(), LiveKitUrl::as_str);
@@ -61,7 +67,7 @@ pub fn http_url(url: &str) -> String {
 pub async fn reach(outbound: &Outbound, url: &str) -> Result<()> {
     let answer = outbound.get(&http_url(url)).await?;
     if answer.status().is_server_error() {
-        return Err(Error::new(crate::error::Code::Unreachable, format!("LiveKit answers {}", answer.status())));
+        return Err(Error::new(Code::Unreachable, format!("LiveKit answers {}", answer.status())));
     }
     Ok(())
 }

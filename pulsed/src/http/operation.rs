@@ -3,6 +3,7 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts as _, RawPathParams, Request},
     response::Response,
 };
@@ -48,8 +49,20 @@ pub(super) async fn handle(app: Arc<App>, route: &'static Route, request: Reques
     response
 }
 
-async fn operate(app: &App, route: &Route, call: &mut Call, parts: &mut Parts, body: axum::body::Body) -> Result<Reply> {
-    let meta = &route.meta;
+async fn operate(app: &App, route: &Route, call: &mut Call, parts: &mut Parts, body: Body) -> Result<Reply> {
+    let prepared = prepare(app, &route.meta, call, parts, body).await;
+    let (path, query, body) = prepared.inspect_err(|error| app.plane.count_refused(route.meta.id, error))?;
+    route.call(&app.plane, call, Incoming { path: &path, query: &query, body: &body }).await
+}
+
+/// Says who calls, and reads path fields, query and body.
+async fn prepare<'a>(
+    app: &App,
+    meta: &Meta,
+    call: &mut Call,
+    parts: &'a mut Parts,
+    body: Body,
+) -> Result<(Vec<(String, String)>, Cow<'a, str>, Bytes)> {
     identify(app, call, &parts.headers).await?;
     if matches!(call.caller, Caller::Anonymous) && !meta.permissions.is_empty() {
         app.plane.admit_anonymous(call)?;
@@ -61,7 +74,7 @@ async fn operate(app: &App, route: &Route, call: &mut Call, parts: &mut Parts, b
     if !bytes.is_empty() {
         headers::check_json(&parts.headers)?;
     }
-    route.call(&app.plane, call, Incoming { path: &path, query: &query, body: &bytes }).await
+    Ok((path, query, bytes))
 }
 
 /// Says who calls. An address that keeps failing is told to wait.

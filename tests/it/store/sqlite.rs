@@ -1,5 +1,7 @@
 //! The SQLite engine: what it promises beyond the conformance suite. Files, processes, faults of the disk, backups.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by panicking")]
+
 mod faults;
 mod maintenance;
 mod processes;

@@ -42,6 +42,10 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(128);
 
+/// How long to wait for the answer to an abort. The driver does not tell whether an abort arrived; one that has to be
+/// sent twice takes longer than this.
+const ABORT_TIME: Duration = Duration::from_millis(250);
+
 /// Locks that stand for the documents which transactions fight over.
 #[derive(Debug)]
 pub(super) struct Locks {
@@ -122,7 +126,8 @@ fn is_atomic_alone(batch: &Batch) -> bool {
 
 /// Begins again until the transaction is committed or refused. The caller bounds the time.
 async fn transaction(client: &Client, db: &Database, batch: &Batch, mode: CommitMode) -> Result<Vec<u64>, Stop> {
-    let mut open = Open { session: Some(client.start_session().await?), state: db.collection(STATE) };
+    let session = Some(client.start_session().await?);
+    let mut open = Open { session, is_closed: true, state: db.collection(STATE) };
     let mut pause = FIRST_PAUSE;
     loop {
         match attempt(&mut open, db, batch, mode).await {
@@ -137,13 +142,14 @@ async fn transaction(client: &Client, db: &Database, batch: &Batch, mode: Commit
 
 async fn attempt(open: &mut Open, db: &Database, batch: &Batch, mode: CommitMode) -> Result<Vec<u64>, Stop> {
     let Some(session) = &mut open.session else { return Err(Stop::Fault(Error::internal("no session"))) };
+    open.is_closed = false;
     session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable()).await?;
     let result = Writer::new(db, Some(&mut *session)).apply(&batch.writes, batch.bumps_generation).await;
     if mode == CommitMode::Apply && result.is_ok() {
         finish(session).await?;
-        open.session = None;
-    } else if session.abort_transaction().await.is_ok() && !matches!(result, Err(Stop::Driver(_))) {
-        open.session = None;
+        open.is_closed = true;
+    } else if tokio::time::timeout(ABORT_TIME, session.abort_transaction()).await.is_ok() {
+        open.is_closed = true;
     }
     result
 }
@@ -152,12 +158,13 @@ async fn attempt(open: &mut Open, db: &Database, batch: &Batch, mode: CommitMode
 /// dropped like that, by an error or because the time was over, it is taken care of in the background.
 struct Open {
     session: Option<ClientSession>,
+    is_closed: bool,
     state: DriverCollection<Document>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let (Some(session), Ok(runtime)) = (self.session.take(), Handle::try_current()) {
+        if let (false, Some(session), Ok(runtime)) = (self.is_closed, self.session.take(), Handle::try_current()) {
             runtime.spawn(close(session, self.state.clone()));
         }
     }

@@ -16,7 +16,7 @@ use pulse_core::{
 };
 use serde_json::json;
 
-use super::{NOW, assert_sound, child, commit, fresh_id, open, options, path_from_parent, put, refusal, tamper};
+use super::{NOW, assert_sound, child, commit, fresh_id, open, options, path_from_parent, put, tamper};
 
 #[tokio::test]
 #[ignore = "the child of a_full_disk_fails_writes_and_nothing_else"]

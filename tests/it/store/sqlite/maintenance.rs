@@ -30,7 +30,7 @@ async fn a_backup_under_load_restores_to_one_consistent_state() {
         .await;
     for number in 0..40 {
         put(&store, |batch| {
-            _ = batch.insert(&META, format!("ballast_{number}"), json!({ "text": "x".repeat(100_000) }))
+            _ = batch.insert(&META, format!("ballast_{number}"), json!({ "text": "x".repeat(100_000) }));
         })
         .await;
     }

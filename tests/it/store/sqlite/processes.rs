@@ -21,9 +21,7 @@ use pulse_core::{
 };
 use serde_json::json;
 
-use super::{
-    NOW, add, assert_sound, child, commit, fresh_id, number, open, options, path_from_parent, put, record, refusal,
-};
+use super::{NOW, add, assert_sound, child, fresh_id, number, open, options, path_from_parent, put, record, refusal};
 
 #[tokio::test]
 async fn new_files_and_folders_are_the_owners_alone() {

@@ -126,12 +126,12 @@ pub(super) fn pooled(field: &Field, pick: u8) -> Value {
     }
 }
 
-/// A list: an index, how much of it the prefix fixes, and choices for all values that it names.
+/// A list: an index, how many fields the prefix fixes, and which entries of the index name the values.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
     pub(super) index: u8,
     pub(super) fixed: usize,
-    pub(super) prefix: [u8; 3],
+    pub(super) at: u8,
     pub(super) from: Option<u8>,
     pub(super) to: Option<u8>,
     pub(super) filter: Vec<(u8, u8)>,
@@ -139,34 +139,46 @@ pub(super) struct Listing {
     pub(super) limit: usize,
 }
 
-/// Programs of up to 40 steps.
+/// Programs: some inserts and appends, one a batch, and up to 30 steps of any kind after them.
 pub(super) fn programs() -> impl Strategy<Value = Vec<Step>> {
-    vec(
-        prop_oneof![
-            8 => (vec(changes(), 0..5), prop::bool::weighted(0.1), prop::bool::weighted(0.2))
-                .prop_map(|(writes, check, bump)| Step::Commit { writes, check, bump }),
-            4 => listings().prop_map(Step::List),
-            1 => any::<[u8; 4]>().prop_map(|picks| Step::Find { picks }),
-            1 => (0usize..4).prop_map(|limit| Step::Claim { limit }),
-            1 => (-1i64..7).prop_map(|seconds| Step::Sweep { seconds }),
-        ],
-        5..40,
-    )
+    let first = vec(additions(), 10..50).prop_map(|additions| {
+        let alone = |change| Step::Commit { writes: vec![change], check: false, bump: false };
+        additions.into_iter().map(alone).collect::<Vec<Step>>()
+    });
+    (first, vec(steps(), 5..30)).prop_map(|(first, then)| [first, then].concat())
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let commit = (vec(changes(), 0..6), prop::bool::weighted(0.15), prop::bool::weighted(0.2))
+        .prop_map(|(writes, check, bump)| Step::Commit { writes, check, bump });
+    prop_oneof![
+        8 => commit,
+        8 => listings().prop_map(Step::List),
+        1 => any::<[u8; 4]>().prop_map(|picks| Step::Find { picks }),
+        1 => (0usize..4).prop_map(|limit| Step::Claim { limit }),
+        1 => (-1i64..7).prop_map(|seconds| Step::Sweep { seconds }),
+    ]
+}
+
+fn additions() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => (targets(), contents()).prop_map(|(target, content)| Change::Insert { target, content }),
+        2 => (any::<u8>(), any::<u8>(), contents()).prop_map(|(log, id, content)| Change::Append { log, id, content }),
+    ]
 }
 
 fn changes() -> impl Strategy<Value = Change> {
-    let outdated = || prop::bool::weighted(0.03);
+    let outdated = || prop::bool::weighted(0.06);
     let expect = prop_oneof![18 => Just(Expect::AsItIs), 1 => Just(Expect::Absent), 1 => Just(Expect::Outdated)];
     let amount = prop_oneof![18 => -3i64..4, 1 => Just(i64::MAX), 1 => Just(i64::MIN)];
     prop_oneof![
-        6 => (targets(), contents()).prop_map(|(target, content)| Change::Insert { target, content }),
+        8 => additions(),
         4 => (targets(), contents(), outdated())
             .prop_map(|(target, content, outdated)| Change::Replace { target, content, outdated }),
         1 => (targets(), outdated()).prop_map(|(target, outdated)| Change::Delete { target, outdated }),
         2 => (targets(), amount, option::weighted(0.3, -3i64..1), option::weighted(0.3, 3i64..12))
             .prop_map(|(target, by, min, max)| Change::Increment { target, by, min, max }),
         1 => (targets(), expect).prop_map(|(target, expect)| Change::Require { target, expect }),
-        2 => (any::<u8>(), any::<u8>(), contents()).prop_map(|(log, id, content)| Change::Append { log, id, content }),
     ]
 }
 
@@ -180,17 +192,19 @@ fn contents() -> impl Strategy<Value = Content> {
 
 fn listings() -> impl Strategy<Value = Listing> {
     let bound = || option::weighted(0.3, any::<u8>());
-    (any::<u8>(), 0usize..4, any::<[u8; 3]>(), bound(), bound(), vec(any::<(u8, u8)>(), 0..2), any::<bool>(), 1usize..5)
-        .prop_map(|(index, fixed, prefix, from, to, filter, descending, limit)| Listing {
+    let place = (any::<u8>(), 0usize..4, any::<u8>(), bound(), bound());
+    (place, vec(any::<(u8, u8)>(), 0..3), any::<bool>(), 1usize..5).prop_map(
+        |((index, fixed, at, from, to), filter, descending, limit)| Listing {
             index,
             fixed,
-            prefix,
+            at,
             from,
             to,
             filter,
             descending,
             limit,
-        })
+        },
+    )
 }
 
 /// Any JSON but floats, which records of a chain do not have.

@@ -1,0 +1,53 @@
+//! Which target is used, and what is kept about it.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use pulse_tests::cli::Cli;
+
+use super::script;
+
+#[test]
+fn contexts_are_made_used_and_deleted() {
+    let cli = Cli::new();
+    assert_eq!(cli.run_with(&["context", "set", "prod", "--url", "https://pulse.example", "--credential-file", "-"], "a-token\n").code, 0);
+    insta::assert_snapshot!(script(&cli, &[
+        &["context", "set", "here", "--path", "sqlite:data/pulse.db", "--default-org", "acme"],
+        &["context", "set", "bad", "--url", "pulse.example"],
+        &["context", "list"],
+        &["context", "use", "here"],
+        &["context", "use", "nosuch"],
+        &["config", "explain"],
+        &["context", "delete", "here"],
+        &["context", "delete", "here", "--yes", "-q"],
+        &["config", "explain", "-o", "json", "--jq", "map(select(.used))"],
+    ]));
+    let file = cli.path(".config/pulse/credentials.toml");
+    let mode = |path| std::fs::metadata(path).expect("the file").permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600);
+    assert!(!std::fs::read_to_string(cli.path(".config/pulse/config.toml")).expect("the file").contains("a-token"));
+}
+
+#[test]
+fn credentials_that_others_can_read_are_refused() {
+    let cli = Cli::new();
+    cli.run_with(&["context", "set", "prod", "--url", "http://127.0.0.1:1", "--credential-file", "-"], "a-token");
+    std::fs::set_permissions(cli.path(".config/pulse/credentials.toml"), std::fs::Permissions::from_mode(0o644)).expect("chmod");
+    insta::assert_snapshot!(cli.run(&["whoami"]).shown());
+}
+
+#[test]
+fn another_server_does_not_get_the_old_ones_token() {
+    let cli = Cli::new();
+    cli.run_with(&["context", "set", "prod", "--url", "https://one.example", "--credential-file", "-"], "a-token");
+    assert_eq!(cli.ok(&["context", "set", "prod", "--url", "https://two.example", "-o", "json", "--jq", ".has_token"]), "false");
+}
+
+#[test]
+fn a_folder_file_names_a_store_but_never_a_server() {
+    let cli = Cli::new();
+    cli.ok(&["--local", "--store", "sqlite:data/pulse.db", "org", "create", "acme", "--email", "a@b.example", "-q"]);
+    std::fs::write(cli.path(".pulse.toml"), "store = \"sqlite:data/pulse.db\"\n").expect("a file");
+    assert_eq!(cli.ok(&["org", "list", "-o", "name"]), "acme");
+    std::fs::write(cli.path(".pulse.toml"), "server = \"http://evil.example\"\n").expect("a file");
+    insta::assert_snapshot!(cli.run(&["org", "list"]).shown());
+}

@@ -1,0 +1,26 @@
+//! The `pulse` command: the real program, without a terminal, each test in a home of its own.
+
+mod basics;
+mod contexts;
+mod key;
+mod offline;
+mod output;
+mod parity;
+mod prompts;
+mod store;
+mod tree;
+
+use pulse_tests::cli::Cli;
+
+/// A store with the organization acme and the project standup.
+fn customer() -> Cli {
+    let cli = Cli::with_store();
+    cli.ok(&["org", "create", "acme", "--email", "ops@acme.example", "-q"]);
+    cli.ok(&["project", "create", "standup", "--org", "acme", "-q"]);
+    cli
+}
+
+/// Runs commands one after the other and shows all of it.
+fn script(cli: &Cli, commands: &[&[&str]]) -> String {
+    commands.iter().map(|arguments| cli.run(arguments).shown() + "\n").collect()
+}

@@ -1,0 +1,62 @@
+//! `--check`, usage errors, generated documents.
+
+use std::path::Path;
+
+use pulse_tests::{daemon::run, temporary_folder};
+
+#[test]
+fn a_check_shows_each_setting_with_its_source_and_no_secret() {
+    let folder = temporary_folder("check");
+    std::fs::write(folder.path().join("a.env"), "PULSE_MAX_REQUESTS=7\nPULSE_LISTEN=127.0.0.1:1\nREDIS_URL=redis://u:very-secret@h\n").unwrap();
+    std::fs::write(folder.path().join("a.toml"), "pulse_max_requests = 8\npulse_purge_days = 9\n").unwrap();
+    let environment = [("API_KEY_PEPPER", "very-secret-0123456789abcdef01234567"), ("PULSE_DATA", "elsewhere")];
+    let checked = run(folder.path(), &["--check", "--env-file", "a.env", "--config", "a.toml", "--log", "debug"], &environment);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default();
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("PULSE_LOG"), "debug flag");
+    assert_eq!(row("PULSE_DATA"), "elsewhere environment");
+    assert_eq!(row("PULSE_LISTEN"), "127.0.0.1:0 environment");
+    assert_eq!(row("PULSE_MAX_REQUESTS"), "7 env file");
+    assert_eq!(row("PULSE_PURGE_DAYS"), "9 config file");
+    assert_eq!(row("PULSE_BODY_TIMEOUT"), "10 default");
+    assert_eq!(row("API_KEY_PEPPER"), "<set> environment");
+    assert_eq!(row("REDIS_URL"), "redis://<set>@h env file not used yet");
+    assert!(!text.contains("very-secret"), "{text}");
+    assert!(!folder.path().join("elsewhere").exists(), "a check made files");
+}
+
+#[test]
+fn a_check_and_a_start_tell_all_faults_at_once() {
+    let folder = temporary_folder("faults");
+    let environment =
+        [("PULSE_STORE", "postgres://x"), ("CORS_ORIGINS", "*"), ("PULSE_ADMIN_TOKEN", "short-secret"), ("LIVEKIT_API_KEY", "k")];
+    for flags in [&["--check", "--config", "missing.toml"][..], &["--config", "missing.toml"]] {
+        let refused = run(folder.path(), flags, &environment);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{flags:?}: {told}");
+        for name in ["missing.toml", "PULSE_STORE", "CORS_ORIGINS", "PULSE_ADMIN_TOKEN", "LIVEKIT_API_SECRET"] {
+            assert!(told.contains(name), "{flags:?}: {name} is not in {told}");
+        }
+        assert!(!told.contains("short-secret"), "{told}");
+    }
+    assert_eq!(run(folder.path(), &["--colour"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_development_start_listens_on_loopback_only() {
+    let folder = temporary_folder("loopback");
+    let refused = run(folder.path(), &["--dev", "--listen", "0.0.0.0:0"], &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("loopback"));
+}
+
+#[test]
+fn generated_documents_are_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let checked = run(root, &["generate", "--check"], &[]);
+    assert!(checked.status.success(), "{}run: pulsed generate", String::from_utf8_lossy(&checked.stderr));
+}

@@ -1,0 +1,132 @@
+//! Start, signals, drain.
+
+use std::{process::Command, time::Duration};
+
+use pulse_tests::{
+    daemon::{self, Daemon, DaemonOptions},
+    process::Signal,
+    temporary_folder,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_store_is_refused_and_told_of_the_first() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let second = daemon::run(daemon.folder(), &[], &[]);
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(6), "{told}");
+    assert!(told.contains(&format!("process {}", daemon.process.id())), "{told}");
+    assert!(told.starts_with("error: ") && told.contains("\n  hint: "), "{told}");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_finished_after_sigterm() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let body = r#"{"name":"acme","admin_email":"a@acme.example"}"#;
+    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        daemon.admin_token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The daemon asks for the body: the request is under way.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&go_on));
+    daemon.process.signal(Signal::TERM);
+    daemon.process.until_logged("\"message\":\"stopping\"").await;
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(daemon.process.exited(Duration::from_secs(10)).await.code(), Some(0));
+    assert!(!daemon.folder().join("ready.json").exists(), "the ready file is left behind");
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let daemon = Daemon::start(DaemonOptions::new().env("PULSE_DRAIN_TIMEOUT", "600")).await;
+    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        daemon.admin_token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 25]).await.unwrap();
+    daemon.process.signal(Signal::TERM);
+    daemon.process.until_logged("\"message\":\"stopping\"").await;
+    daemon.process.signal(Signal::TERM);
+    assert_eq!(daemon.process.exited(Duration::from_secs(8)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sighup_takes_over_what_it_can_and_says_what_not() {
+    let folder = temporary_folder("hangup");
+    let file = folder.path().join("pulse.toml");
+    std::fs::write(&file, "pulse_log = \"info\"\npulse_purge_days = 30\n").unwrap();
+    let daemon = Daemon::start_in(folder.path(), DaemonOptions::new().flag("--config").flag("pulse.toml")).await;
+    let client = daemon.client();
+    std::fs::write(&file, "pulse_purge_days = 31\ncors_origins = [\"https://app.example\"]\n").unwrap();
+    daemon.hang_up();
+    let line = daemon.process.until_logged("the settings were reloaded").await;
+    assert!(line.contains("\"reloaded\":\"[\\\"CORS_ORIGINS\\\"]\""), "{line}");
+    assert!(line.contains("\"needs_restart\":\"[\\\"PULSE_PURGE_DAYS\\\"]\""), "{line}");
+    let answer = client.send(client.bare("GET", "/health").header("origin", "https://app.example")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    std::fs::write(&file, "nonsense = 1\n").unwrap();
+    daemon.hang_up();
+    daemon.process.until_logged("the settings were not reloaded").await;
+    assert_eq!(client.send(client.bare("GET", "/health")).await.status, 200);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_certificate_that_a_sighup_reads_again() {
+    let folder = temporary_folder("tls");
+    make_certificate(folder.path(), "first.example");
+    let options = DaemonOptions::new().flag("--tls-cert=chain.pem").flag("--tls-key=key.pem");
+    let daemon = Daemon::start_in(folder.path(), options).await;
+    assert!(daemon.url.starts_with("https://"), "{}", daemon.url);
+    assert!(subject(daemon.address()).contains("first.example"));
+    let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let answer = client.get(format!("{}/ready", daemon.url)).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
+    make_certificate(folder.path(), "second.example");
+    daemon.hang_up();
+    daemon.process.until_logged("the TLS certificate was read again").await;
+    assert!(subject(daemon.address()).contains("second.example"));
+}
+
+fn make_certificate(folder: &std::path::Path, name: &str) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-keyout", "key.pem", "-out", "chain.pem", "-subj", &format!("/CN={name}")])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The subject of the certificate that a server shows.
+fn subject(address: &str) -> String {
+    let shown = Command::new("openssl")
+        .args(["s_client", "-connect", address, "-servername", "x"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&shown.stdout).lines().find(|line| line.starts_with("subject=")).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn the_operators_token_is_in_a_private_file_where_no_terminal_shows_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let daemon = Daemon::start(DaemonOptions::new().making_its_token()).await;
+    assert_eq!(daemon.client().get("/v1/organizations").await.status, 200);
+    let file = daemon.folder().join("pulse-data/pulse.db.admin-token");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.stop().await;
+    assert!(!daemon.process.stderr().contains("pulse_admin_"), "the token is in the log");
+}

@@ -1,0 +1,8 @@
+//! The real daemon over HTTP.
+
+mod config;
+mod dev;
+mod lifecycle;
+mod limits;
+mod requests;
+mod security;

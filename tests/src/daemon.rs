@@ -1,0 +1,244 @@
+//! The real `pulsed` under test: its own folder, a free port, a cleared environment, and connections to loopback only.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    process::{Child, READY, Signal},
+    temporary_folder,
+};
+
+/// The operator's token of every daemon that does not make its own.
+pub const ADMIN_TOKEN: &str = "operator-token-of-a-test-0123456789abcdef";
+/// The bound of an orderly end.
+const END: Duration = Duration::from_secs(20);
+
+/// How a daemon is started.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonOptions {
+    flags: Vec<String>,
+    environment: BTreeMap<String, String>,
+    own_token: bool,
+}
+
+impl DaemonOptions {
+    /// A SQLite store in its folder, and [`ADMIN_TOKEN`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Lets the daemon make the operator's token.
+    #[must_use]
+    pub fn making_its_token(mut self) -> Self {
+        self.own_token = true;
+        self
+    }
+}
+
+/// Where the program under test is: beside the test binary's folder, as cargo puts it.
+///
+/// # Panics
+/// When it has not been built.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let path = test.parent().and_then(Path::parent).expect("target/debug/deps").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --workspace --bins", path.display());
+    path
+}
+
+/// `pulsed` in `folder` with nothing in its environment but what is always set in tests.
+pub fn pulsed(folder: &Path) -> Command {
+    let mut command = Command::new(program("pulsed"));
+    command
+        .env_clear()
+        .current_dir(folder)
+        .env("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128")
+        .env("PULSE_LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// Runs `pulsed` to its end.
+pub fn run(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = pulsed(folder);
+    command.args(flags).envs(environment.iter().copied());
+    command.output().unwrap_or_else(|error| panic!("cannot run pulsed: {error}"))
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Its process.
+    pub process: Child,
+    /// Where it listens.
+    pub url: String,
+    /// The operator's token.
+    pub admin_token: String,
+    folder: PathBuf,
+    _own: Option<tempfile::TempDir>,
+}
+
+impl Daemon {
+    /// Starts one in a folder of its own and waits until it accepts.
+    pub async fn start(options: DaemonOptions) -> Self {
+        let folder = temporary_folder("daemon");
+        let mut daemon = Self::start_in(folder.path(), options).await;
+        daemon._own = Some(folder);
+        daemon
+    }
+
+    /// Starts one in this folder and waits until it accepts.
+    pub async fn start_in(folder: &Path, options: DaemonOptions) -> Self {
+        let ready = folder.join("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let mut command = pulsed(folder);
+        command.args(&options.flags).arg("--ready-file").arg(&ready);
+        if !options.own_token {
+            command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);
+        }
+        let process = Child::spawn("pulsed", command.envs(&options.environment), folder);
+        let text = process.until_file(&ready).await;
+        let value: Value = serde_json::from_str(&text).expect("the ready file is JSON");
+        let url = value["url"].as_str().expect("the ready file has the address").to_owned();
+        let admin_token = if options.own_token {
+            let file = folder.join("pulse-data/pulse.db.admin-token");
+            std::fs::read_to_string(file).unwrap_or_default().trim().to_owned()
+        } else {
+            ADMIN_TOKEN.to_owned()
+        };
+        Self { process, url, admin_token, folder: folder.to_owned(), _own: None }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `host:port`, for raw connections.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, address)| address)
+    }
+
+    /// A client for it.
+    pub fn client(&self) -> Client {
+        Client { http: http_client(), url: self.url.clone(), token: self.admin_token.clone() }
+    }
+
+    /// Asks it to end and waits for that.
+    pub async fn stop(&self) -> ExitStatus {
+        self.process.terminate(END).await
+    }
+
+    /// Kills it.
+    pub async fn kill(&self) -> ExitStatus {
+        self.process.kill().await
+    }
+
+    /// Sends it a SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+}
+
+fn http_client() -> reqwest::Client {
+    pulse_core::boot::open::install_cryptography();
+    reqwest::Client::builder().no_proxy().timeout(READY).build().expect("a client can be made")
+}
+
+/// An HTTP client that is the operator unless told otherwise.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub text: String,
+}
+
+impl Answered {
+    /// A header, or an empty text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
+    }
+
+    /// The code of a problem document.
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Client {
+    /// A request with the operator's token.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.bare(method, path).bearer_auth(&self.token)
+    }
+
+    /// A request without credentials.
+    pub fn bare(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answered {
+        let response = request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap_or_else(|error| panic!("no body: {error:?}"));
+        Answered { status, headers, text }
+    }
+
+    /// Reads as the operator.
+    pub async fn get(&self, path: &str) -> Answered {
+        self.send(self.request("GET", path)).await
+    }
+
+    /// Posts JSON as the operator.
+    pub async fn post(&self, path: &str, body: &Value) -> Answered {
+        self.send(self.request("POST", path).header("content-type", "application/json").body(body.to_string())).await
+    }
+
+    /// Makes an organization and a project; gives the answer of the latter.
+    pub async fn project(&self, plan: &str) -> Value {
+        let org = serde_json::json!({ "name": "acme", "admin_email": "a@acme.example", "plan": plan });
+        let org = self.post("/v1/organizations", &org).await.json();
+        let project = self.post("/v1/projects", &serde_json::json!({ "org_id": org["id"], "name": "app" })).await;
+        assert_eq!(project.status, 201, "{}", project.text);
+        project.json()
+    }
+}
