@@ -76,7 +76,15 @@ pub enum Color {
 #[command(next_help_heading = "Output")]
 pub struct Global {
     /// The form of the result
-    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT", hide_possible_values = false)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT",
+        hide_possible_values = false
+    )]
     pub output: Output,
     /// Filter the JSON result with a jq expression; texts are printed without quotes
     #[arg(long, global = true, value_name = "EXPR")]

@@ -5,12 +5,7 @@ mod local;
 mod remote;
 mod trace;
 
-use pulse_core::{
-    op::Operation,
-    plane::Answer,
-    secret::Secret,
-    wire,
-};
+use pulse_core::{op::Operation, plane::Answer, secret::Secret, wire};
 
 pub use local::{Local, path_fields, settings};
 pub use remote::{RawAnswer, Remote};

@@ -88,7 +88,10 @@ fn within_patience(
 
 fn flag_value(line: &[String], flags: &[&str]) -> Option<String> {
     let apart = line.windows(2).find(|pair| flags.contains(&pair[0].as_str())).map(|pair| pair[1].clone());
-    let together = || line.iter().find_map(|word| flags.iter().find_map(|flag| word.strip_prefix(&format!("{flag}=")).map(str::to_owned)));
+    let together = || {
+        line.iter()
+            .find_map(|word| flags.iter().find_map(|flag| word.strip_prefix(&format!("{flag}=")).map(str::to_owned)))
+    };
     apart.or_else(together)
 }
 

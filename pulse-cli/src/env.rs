@@ -16,7 +16,8 @@ impl std::fmt::Debug for Env {
 impl Env {
     /// What this process was started with.
     pub fn of_process() -> Self {
-        let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let pairs =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self(pairs.collect())
     }
 
@@ -59,7 +60,8 @@ mod tests {
 
     #[test]
     fn commands_see_nothing_of_pulse() {
-        let env = Env::of(&[("PATH", "/bin"), ("PULSE_TOKEN", "x"), ("API_KEY_PEPPER_PREVIOUS", "x"), ("JWT_SECRET", "x")]);
+        let env =
+            Env::of(&[("PATH", "/bin"), ("PULSE_TOKEN", "x"), ("API_KEY_PEPPER_PREVIOUS", "x"), ("JWT_SECRET", "x")]);
         let seen: Vec<_> = env.for_commands().map(|(name, _)| name.as_str()).collect();
         assert_eq!(seen, ["PATH"]);
     }

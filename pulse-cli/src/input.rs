@@ -1,9 +1,6 @@
 //! What users hand in beside flags: files, stdin, and secrets, which never come as a flag's value.
 
-use std::{
-    io::Read as _,
-    path::Path,
-};
+use std::{io::Read as _, path::Path};
 
 use pulse_core::secret::Secret;
 use serde::de::DeserializeOwned;

@@ -37,7 +37,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &env),
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
     let session = Session::new(cli.global, env);
     let outcome = runtime.block_on(cmd::run(&session, cli.command));
     // A blocked read of stdin must not keep the process.
@@ -52,7 +54,11 @@ fn refuse(error: &clap::Error, env: &Env) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::from(printer.help(&error.render()));
     }
-    let failure = if printer.is_machine() { Failure::usage(first_sentence(&error.to_string())) } else { Failure::stop().exit(exit::USAGE) };
+    let failure = if printer.is_machine() {
+        Failure::usage(first_sentence(&error.to_string()))
+    } else {
+        Failure::stop().exit(exit::USAGE)
+    };
     if failure.is_silent() {
         printer.usage(&error.render());
     } else {

@@ -24,13 +24,18 @@ fn only<T>(kind: &str, text: &str, mut found: Vec<(T, Found)>, place: &str, list
     if found.len() > 1 {
         let lines: Vec<String> = found.iter().map(|(_, one)| format!("{} ({})", one.id, one.name)).collect();
         let ids: Vec<String> = found.iter().map(|(_, one)| one.id.clone()).collect();
-        return Err(Failure::new(crate::exit::USAGE, "ambiguous_name", format!("{kind} {text:?} is ambiguous: {}", lines.join(", ")))
-            .hint("Name it by its id.")
-            .detail("candidates", ids));
+        return Err(Failure::new(
+            crate::exit::USAGE,
+            "ambiguous_name",
+            format!("{kind} {text:?} is ambiguous: {}", lines.join(", ")),
+        )
+        .hint("Name it by its id.")
+        .detail("candidates", ids));
     }
-    found.pop().map(|(one, _)| one).ok_or_else(|| {
-        Failure::new(5, "not_found", format!("{kind} {text:?} not found{place}")).hint(list.to_owned())
-    })
+    found
+        .pop()
+        .map(|(one, _)| one)
+        .ok_or_else(|| Failure::new(5, "not_found", format!("{kind} {text:?} not found{place}")).hint(list.to_owned()))
 }
 
 fn page() -> Option<PageLimit> {
@@ -41,7 +46,8 @@ fn refuse_curl(client: &Client, kind: &str, text: &str) -> Result<(), Failure> {
     if !client.is_curl() {
         return Ok(());
     }
-    Err(Failure::usage(format!("with --curl nothing is sent, so the {kind} {text:?} cannot be looked up")).hint("Name it by its id."))
+    Err(Failure::usage(format!("with --curl nothing is sent, so the {kind} {text:?} cannot be looked up"))
+        .hint("Name it by its id."))
 }
 
 fn prefix(text: &str) -> Option<String> {
@@ -81,7 +87,13 @@ pub async fn org(client: &Client, text: &str, deleted: bool) -> Result<OrgId, Fa
 }
 
 /// The project that `text` names, in `org` when that is given.
-pub async fn project(session: &Session, client: &Client, text: &str, in_org: Option<&str>, deleted: bool) -> Result<ProjectId, Failure> {
+pub async fn project(
+    session: &Session,
+    client: &Client,
+    text: &str,
+    in_org: Option<&str>,
+    deleted: bool,
+) -> Result<ProjectId, Failure> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -113,17 +125,26 @@ pub async fn project(session: &Session, client: &Client, text: &str, in_org: Opt
         }
     }
     let place = org_name.map(|name| format!(" in org {name}")).unwrap_or_default();
-    let hint = org_name.map(|name| format!("pulse project list --org {name}")).unwrap_or_else(|| "pulse project list".to_owned());
+    let hint = org_name
+        .map(|name| format!("pulse project list --org {name}"))
+        .unwrap_or_else(|| "pulse project list".to_owned());
     only("project", text, found, &place, &hint).map(|project| project.id)
 }
 
 /// The project that a command names, else the default one, else the one that the caller's key implies.
-pub async fn project_or_own(session: &Session, client: &Client, text: Option<&str>, org: Option<&str>) -> Result<ProjectId, Failure> {
+pub async fn project_or_own(
+    session: &Session,
+    client: &Client,
+    text: Option<&str>,
+    org: Option<&str>,
+) -> Result<ProjectId, Failure> {
     let default = session.default_project();
     if let Some(text) = text.or(default.as_deref()) {
         return project(session, client, text, org, false).await;
     }
-    let unnamed = || Failure::usage("no project is named").hint("Use --project NAME, or PULSE_PROJECT; a project's key implies it.");
+    let unnamed = || {
+        Failure::usage("no project is named").hint("Use --project NAME, or PULSE_PROJECT; a project's key implies it.")
+    };
     if client.is_curl() {
         return Err(unnamed());
     }
@@ -131,7 +152,11 @@ pub async fn project_or_own(session: &Session, client: &Client, text: Option<&st
 }
 
 /// The key that a command names, with its project.
-pub async fn key(session: &Session, client: &Client, which: &key::Which) -> Result<(ProjectId, KeyId, Option<ApiKeyView>), Failure> {
+pub async fn key(
+    session: &Session,
+    client: &Client,
+    which: &key::Which,
+) -> Result<(ProjectId, KeyId, Option<ApiKeyView>), Failure> {
     let project = project_or_own(session, client, which.of.project.as_deref(), which.of.org.as_deref()).await?;
     if let Ok(id) = which.key.parse() {
         return Ok((project, id, None));

@@ -58,7 +58,9 @@ pub struct Profile {
 impl Profile {
     /// The files of this user.
     pub fn of(env: &Env) -> Result<Self, Failure> {
-        let missing = || Failure::usage("neither HOME nor XDG_CONFIG_HOME is set").hint("Set HOME, so that contexts have a place.");
+        let missing = || {
+            Failure::usage("neither HOME nor XDG_CONFIG_HOME is set").hint("Set HOME, so that contexts have a place.")
+        };
         env.config_folder().map(|folder| Self { folder }).ok_or_else(missing)
     }
 
@@ -101,7 +103,8 @@ impl Profile {
         let path = self.tokens_file();
         match fs::metadata(&path) {
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
-                Err(Failure::usage(format!("{} can be read by others", path.display())).hint(format!("chmod 600 {}", path.display())))
+                Err(Failure::usage(format!("{} can be read by others", path.display()))
+                    .hint(format!("chmod 600 {}", path.display())))
             }
             _ => read(&path),
         }
@@ -115,7 +118,8 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Failure> {
         Err(cause) => return Err(Failure::usage(format!("{} cannot be read: {cause}", path.display()))),
     };
     // The message without the line it quotes, which may hold a token.
-    toml::from_str(&text).map_err(|error| Failure::usage(format!("{} is not valid: {}", path.display(), error.message())))
+    toml::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{} is not valid: {}", path.display(), error.message())))
 }
 
 /// Replaces a file by one that only its owner can read; a crash leaves the old one.
@@ -126,7 +130,8 @@ fn write(path: &Path, content: &impl Serialize) -> Result<(), Failure> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&partial, path).map_err(failed)
 }

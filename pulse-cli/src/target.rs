@@ -53,7 +53,11 @@ impl Rule {
     fn context(&self) -> Option<&str> {
         match self {
             Self::ContextFlag(name) | Self::DefaultContext(name) | Self::FolderFile(_, Some(name)) => Some(name),
-            Self::ServerFlag | Self::LocalFlag | Self::ServerVariable | Self::StoreVariable | Self::FolderFile(_, None) => None,
+            Self::ServerFlag
+            | Self::LocalFlag
+            | Self::ServerVariable
+            | Self::StoreVariable
+            | Self::FolderFile(_, None) => None,
         }
     }
 }
@@ -135,8 +139,11 @@ impl Target {
     }
 
     fn server(url: &str, rule: Rule, context: &Context) -> Result<Self, Failure> {
-        let parsed: Option<Url> = url.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let Some(parsed) = parsed.filter(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none()) else {
+        let parsed: Option<Url> =
+            url.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let Some(parsed) =
+            parsed.filter(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none())
+        else {
             return Err(Failure::usage(format!("{} does not name a server", rule.describe()))
                 .hint("A server is named like https://pulse.example.com; credentials do not belong into it."));
         };
@@ -146,7 +153,9 @@ impl Target {
     fn context(name: &str, rule: Rule, env: &Env) -> Result<Self, Failure> {
         let contexts = Profile::of(env)?.contexts()?;
         let Some(context) = contexts.contexts.get(name) else {
-            return Err(Failure::usage(format!("there is no context {name:?}")).hint("pulse context list shows all of them."));
+            return Err(
+                Failure::usage(format!("there is no context {name:?}")).hint("pulse context list shows all of them.")
+            );
         };
         match (&context.server, &context.store) {
             (Some(url), _) => Self::server(url, rule, context),
@@ -160,7 +169,8 @@ impl Target {
     }
 
     fn folder_file(path: PathBuf, env: &Env) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(&path).map_err(|cause| Failure::usage(format!("{} cannot be read: {cause}", path.display())))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|cause| Failure::usage(format!("{} cannot be read: {cause}", path.display())))?;
         let file: FolderFile = toml::from_str(&text).map_err(|error| {
             Failure::usage(format!("{} is not valid: {}", path.display(), error.message()))
                 .hint("It may name context, store, org and project. A server is named in a context, so that only you decide where tokens go.")
@@ -197,8 +207,11 @@ impl Target {
 
 /// Every rule with what it says, in order.
 pub fn explain(global: &Global, env: &Env) -> Vec<Considered> {
-    let default = Profile::of(env).ok().and_then(|profile| profile.contexts().ok()).and_then(|contexts| contexts.default);
-    let local = global.local.then(|| global.store.as_deref().map_or_else(|| "the store of the settings".to_owned(), without_password));
+    let default =
+        Profile::of(env).ok().and_then(|profile| profile.contexts().ok()).and_then(|contexts| contexts.default);
+    let local = global
+        .local
+        .then(|| global.store.as_deref().map_or_else(|| "the store of the settings".to_owned(), without_password));
     let rules = [
         ("--server", global.server.clone()),
         ("--local [--store]", local),

@@ -214,8 +214,11 @@ fn check_admin_token(token: &Secret) -> Result<()> {
     if strong && text.len() <= 255 {
         return Ok(());
     }
-    Err(Error::new(Code::Misconfigured, format!("PULSE_ADMIN_TOKEN is not {MIN_ADMIN_TOKEN_CHARS} to 255 visible ASCII characters"))
-        .hint("Make one with: openssl rand -base64 32"))
+    Err(Error::new(
+        Code::Misconfigured,
+        format!("PULSE_ADMIN_TOKEN is not {MIN_ADMIN_TOKEN_CHARS} to 255 visible ASCII characters"),
+    )
+    .hint("Make one with: openssl rand -base64 32"))
 }
 
 /// Takes the stored digest over; makes a token when there is none and one is wanted.

@@ -116,7 +116,8 @@ impl fmt::Display for ConfigFault {
 /// All faults as one error: `misconfigured`.
 pub fn faults_error(faults: &[ConfigFault]) -> Error {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    Error::new(Code::Misconfigured, lines.join("\n  ")).hint("pulsed --check shows every setting and where it comes from.")
+    Error::new(Code::Misconfigured, lines.join("\n  "))
+        .hint("pulsed --check shows every setting and where it comes from.")
 }
 
 /// Where the store is.
@@ -201,10 +202,10 @@ impl Settings {
     pub fn resolve(sources: &Sources) -> Result<Self, Vec<ConfigFault>> {
         let mut resolver = Resolver { sources, faults: Vec::new() };
         for setting in TABLE {
-            if let Some((source, text)) = sources.get(setting.name).filter(|_| setting.used != Use::Ignored) {
-                if let Err(detail) = value::check(setting.kind, text) {
-                    resolver.faults.push(ConfigFault::new(setting.name, Some(source), detail));
-                }
+            if let Some((source, text)) = sources.get(setting.name).filter(|_| setting.used != Use::Ignored)
+                && let Err(detail) = value::check(setting.kind, text)
+            {
+                resolver.faults.push(ConfigFault::new(setting.name, Some(source), detail));
             }
         }
         let settings = resolver.settings();
@@ -321,7 +322,10 @@ impl<'a> Resolver<'a> {
         let given = self.given("PULSE_LISTEN").and_then(|text| value::address(text).ok());
         if let Some(address) = given {
             if dev && !address.ip().is_loopback() {
-                self.fault("PULSE_LISTEN", "must be a loopback address with --dev, because its LiveKit secret is public");
+                self.fault(
+                    "PULSE_LISTEN",
+                    "must be a loopback address with --dev, because its LiveKit secret is public",
+                );
             }
             return address;
         }
@@ -365,7 +369,10 @@ impl<'a> Resolver<'a> {
         if matches!(store, StoreLocation::Mongo { .. }) {
             for name in ["API_KEY_PEPPER", "PULSE_MASTER_KEY"] {
                 if self.given(name).is_none() {
-                    self.fault(name, "must be set with MongoDB, where nothing is kept beside the store: openssl rand -base64 32");
+                    self.fault(
+                        name,
+                        "must be set with MongoDB, where nothing is kept beside the store: openssl rand -base64 32",
+                    );
                 }
             }
         }

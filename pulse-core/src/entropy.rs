@@ -1,6 +1,9 @@
 //! Randomness as a parameter. The operating system is asked in [`SystemEntropy`] and nowhere else.
 
-use std::{fmt, sync::atomic::{AtomicU64, Ordering}};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -69,7 +72,8 @@ impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(32) {
             let block = self.counter.fetch_add(1, Ordering::SeqCst);
-            let digest = Sha256::new().chain_update(self.seed.to_be_bytes()).chain_update(block.to_be_bytes()).finalize();
+            let digest =
+                Sha256::new().chain_update(self.seed.to_be_bytes()).chain_update(block.to_be_bytes()).finalize();
             chunk.copy_from_slice(&digest[..chunk.len()]);
         }
     }

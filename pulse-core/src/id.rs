@@ -136,7 +136,13 @@ mod tests {
 
     #[test]
     fn an_id_of_another_kind_or_with_a_changed_letter_is_refused() {
-        for bad in ["", "prj_", "org_00000000000000000000000000", "prj_0000000000000000000000000", "prj_U0000000000000000000000000"] {
+        for bad in [
+            "",
+            "prj_",
+            "org_00000000000000000000000000",
+            "prj_0000000000000000000000000",
+            "prj_U0000000000000000000000000",
+        ] {
             assert!(bad.parse::<ProjectId>().is_err(), "{bad:?} was taken for a project id");
         }
     }

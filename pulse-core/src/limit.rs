@@ -59,7 +59,14 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         let needed = interval.saturating_mul(u64::from(cost.min(rate.per_minute.max(1))));
         let cell = match self.arrivals.get(key) {
             Some(cell) => cell,
-            None if !spend => return Decision { allowed: true, limit: rate.per_minute, remaining: rate.per_minute, reset_seconds: 0 },
+            None if !spend => {
+                return Decision {
+                    allowed: true,
+                    limit: rate.per_minute,
+                    remaining: rate.per_minute,
+                    reset_seconds: 0,
+                };
+            }
             None => {
                 let fresh = || Ok::<_, std::convert::Infallible>(std::sync::Arc::new(parking_lot::Mutex::new(now)));
                 self.arrivals.get_or_insert_with(key, fresh).unwrap_or_else(|never| match never {})

@@ -1,7 +1,9 @@
 //! What Pulse counts about itself, in Prometheus' words. Labels are operation ids, statuses and fixed words: never an id
 //! or a name from a request, so the number of series is bounded.
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::error::{Error, Result};
 
@@ -41,13 +43,15 @@ impl Metrics {
             Ok(series)
         };
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| -> Result<Histogram> {
-            let series = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).map_err(Error::internal)?;
+            let series =
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).map_err(Error::internal)?;
             registry.register(Box::new(series.clone())).map_err(Error::internal)?;
             Ok(series)
         };
         let seconds = vec![0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
         let latency = HistogramVec::new(
-            HistogramOpts::new("pulse_request_seconds", "Seconds from the parsed request to the answer").buckets(seconds.clone()),
+            HistogramOpts::new("pulse_request_seconds", "Seconds from the parsed request to the answer")
+                .buckets(seconds.clone()),
             &["operation"],
         )
         .map_err(Error::internal)?;
@@ -60,7 +64,11 @@ impl Metrics {
         Ok(Self {
             requests: counters("pulse_requests_total", "Requests by operation and status", &["operation", "status"])?,
             commit_seconds: histogram("pulse_store_commit_seconds", "Seconds of a store commit", seconds)?,
-            commit_group: histogram("pulse_store_commit_group", "Batches in one store commit", vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0])?,
+            commit_group: histogram(
+                "pulse_store_commit_group",
+                "Batches in one store commit",
+                vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
+            )?,
             key_lookups: counters("pulse_key_lookups_total", "Key look-ups by result", &["result"])?,
             limited: counters("pulse_rate_limited_total", "Requests refused by a rate limit", &["kind"])?,
             tokens: counters("pulse_media_tokens_total", "Media tokens made", &["way"])?,

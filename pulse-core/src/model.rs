@@ -2,8 +2,8 @@
 
 pub mod api_key;
 pub mod audit;
-pub mod key_use;
 pub mod job;
+pub mod key_use;
 pub mod organization;
 pub mod project;
 pub mod revocation;

@@ -74,7 +74,12 @@ pub struct Meta {
 
 impl Meta {
     /// A read: `GET`, cost 1, status 200.
-    pub const fn read(id: &'static str, path: &'static str, permissions: &'static [Permission], summary: &'static str) -> Self {
+    pub const fn read(
+        id: &'static str,
+        path: &'static str,
+        permissions: &'static [Permission],
+        summary: &'static str,
+    ) -> Self {
         Self {
             id,
             method: Method::Get,
@@ -101,7 +106,12 @@ impl Meta {
     }
 
     /// A `POST` that changes nothing and is not audited.
-    pub const fn query(id: &'static str, path: &'static str, permissions: &'static [Permission], summary: &'static str) -> Self {
+    pub const fn query(
+        id: &'static str,
+        path: &'static str,
+        permissions: &'static [Permission],
+        summary: &'static str,
+    ) -> Self {
         Self { method: Method::Post, ..Self::read(id, path, permissions, summary) }
     }
 

@@ -62,7 +62,8 @@ fn operation(route: &Route) -> Value {
     if meta.method.has_body() {
         let body = without(schema, meta);
         let required = body["required"].as_array().is_some_and(|required| !required.is_empty());
-        operation["requestBody"] = json!({ "required": required, "content": { "application/json": { "schema": body } } });
+        operation["requestBody"] =
+            json!({ "required": required, "content": { "application/json": { "schema": body } } });
     }
     operation
 }
@@ -87,7 +88,8 @@ fn without(schema: &Value, meta: &Meta) -> Value {
 
 fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
     let in_path: Vec<&str> = meta.path_fields().collect();
-    let required = |name: &str| schema["required"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name));
+    let required =
+        |name: &str| schema["required"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name));
     let mut parameters = Vec::new();
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let place = match (in_path.contains(&name.as_str()), meta.method.has_body()) {
@@ -135,7 +137,10 @@ fn responses(meta: &Meta, answer: Value) -> Value {
     responses.insert(meta.status.to_string(), shown);
     if meta.is_mutation() && meta.status != 200 {
         let dry = json!({ "type": "object", "required": ["dry_run", "result", "effects"] });
-        responses.insert("200".into(), json!({ "description": "What a dry run tells", "content": { "application/json": { "schema": dry } } }));
+        responses.insert(
+            "200".into(),
+            json!({ "description": "What a dry run tells", "content": { "application/json": { "schema": dry } } }),
+        );
     }
     for status in [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503] {
         let codes: Vec<&str> = CODES.iter().filter(|info| info.status == status).map(|info| info.name).collect();

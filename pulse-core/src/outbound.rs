@@ -47,7 +47,9 @@ impl AddressPolicy {
         let addresses: Vec<SocketAddr> = match (&self.only, host.parse::<IpAddr>()) {
             (_, Ok(ip)) => vec![SocketAddr::new(ip, 0)],
             (Some(_), Err(_)) => hosts_file(host).await.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect(),
-            (None, Err(_)) => tokio::net::lookup_host((host, 0)).await.map_err(|cause| unresolved(host).because(cause))?.collect(),
+            (None, Err(_)) => {
+                tokio::net::lookup_host((host, 0)).await.map_err(|cause| unresolved(host).because(cause))?.collect()
+            }
         };
         if addresses.is_empty() {
             return Err(unresolved(host));
@@ -139,9 +141,11 @@ impl Outbound {
         let url: url::Url = url.parse().map_err(Error::internal)?;
         self.check_literal(&url)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        self.client()?.get(url).send().await.map_err(|cause| {
-            Error::new(Code::Unreachable, format!("{host} cannot be reached")).because(cause)
-        })
+        self.client()?
+            .get(url)
+            .send()
+            .await
+            .map_err(|cause| Error::new(Code::Unreachable, format!("{host} cannot be reached")).because(cause))
     }
 }
 
@@ -156,7 +160,11 @@ mod tests {
         assert!(policy.resolve("127.8.9.1").await.is_ok());
         assert!(policy.allows("::ffff:127.0.0.1".parse().unwrap()), "a mapped address is the address inside it");
         for outside in ["192.0.2.1", "livekit.example", "::2"] {
-            assert_eq!(policy.resolve(outside).await.map_err(|error| error.code()), Err(Code::Unreachable), "{outside}");
+            assert_eq!(
+                policy.resolve(outside).await.map_err(|error| error.code()),
+                Err(Code::Unreachable),
+                "{outside}"
+            );
         }
     }
 }

@@ -302,7 +302,11 @@ impl ControlPlane {
             Scope::CallerProject(named) => {
                 let own = caller.key().map(|record| record.key.project_id);
                 let id = named.or(own).ok_or_else(|| {
-                    Error::invalid_field("project_id", "required", "is required for callers that are not a project's key")
+                    Error::invalid_field(
+                        "project_id",
+                        "required",
+                        "is required for callers that are not a project's key",
+                    )
                 })?;
                 self.resolve_project(caller, id).await.map(Some)
             }
@@ -329,9 +333,7 @@ impl ControlPlane {
     fn admit(&self, call: &Call, tenant: Option<&Tenant>, cost: u32) -> Result<()> {
         let payers: [Option<(Payer, Rate, &str)>; 2] = match &call.caller {
             Caller::Operator(_) => return Ok(()),
-            Caller::Anonymous => {
-                [call.ip.map(|ip| (Payer::Address(network::bucket(ip)), ANONYMOUS, "address")), None]
-            }
+            Caller::Anonymous => [call.ip.map(|ip| (Payer::Address(network::bucket(ip)), ANONYMOUS, "address")), None],
             Caller::Key(key) => {
                 let record = &key.record;
                 let (org, project) =
@@ -348,8 +350,11 @@ impl ControlPlane {
             call.rate.tell(decision);
             if !decision.allowed {
                 self.parts.metrics.limited.with_label_values(&[kind]).inc();
-                return Err(Error::new(Code::RateLimited, format!("the limit of {} requests a minute is used up", rate.per_minute))
-                    .retry_after(decision.reset_seconds.max(1)));
+                return Err(Error::new(
+                    Code::RateLimited,
+                    format!("the limit of {} requests a minute is used up", rate.per_minute),
+                )
+                .retry_after(decision.reset_seconds.max(1)));
             }
         }
         Ok(())
@@ -388,11 +393,9 @@ fn answer<O: Operation>(call: &Call, planned: Planned<O::Output>) -> Answer<O::O
 
 fn expected_version(body: Option<u64>, header: Option<u64>) -> Result<Option<u64>> {
     match (body, header) {
-        (Some(body), Some(header)) if body != header => Err(Error::invalid(vec![Fault::new(
-            "version",
-            "contradiction",
-            "is not the version that If-Match names",
-        )])),
+        (Some(body), Some(header)) if body != header => {
+            Err(Error::invalid(vec![Fault::new("version", "contradiction", "is not the version that If-Match names")]))
+        }
         (body, header) => Ok(body.or(header)),
     }
 }

@@ -1,7 +1,11 @@
 //! The list of all operations. Adding one is a file in [`crate::ops`] and a line here; routes, documents, the permission
 //! matrix and the tests of tests follow.
 
-use std::{future::Future, pin::Pin, sync::{LazyLock, OnceLock}};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{LazyLock, OnceLock},
+};
 
 use serde_json::Value;
 
@@ -67,7 +71,12 @@ impl Route {
     }
 }
 
-async fn answer<O: Operation>(plane: &ControlPlane, schema: &OpSchema, call: &Call, incoming: Incoming<'_>) -> Result<Reply> {
+async fn answer<O: Operation>(
+    plane: &ControlPlane,
+    schema: &OpSchema,
+    call: &Call,
+    incoming: Incoming<'_>,
+) -> Result<Reply> {
     let op: O = wire::decode(schema, incoming).inspect_err(|error| plane.count_refused(O::META.id, error))?;
     match plane.execute(call, &op).await? {
         Answer::Done { output, replayed } => Ok(Reply {
@@ -121,7 +130,6 @@ pub static OPERATIONS: LazyLock<Vec<Route>> = LazyLock::new(|| {
         Route::of::<admin::RotateAdminToken>(),
     ]
 });
-
 
 /// The operation of that id.
 pub fn by_id(id: &str) -> Option<&'static Route> {

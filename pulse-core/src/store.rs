@@ -239,7 +239,13 @@ impl Batch {
     }
 
     /// Adds a new content for a document that still has this version.
-    pub fn replace(&mut self, collection: &'static Collection, id: impl ToString, version: u64, doc: Value) -> &mut Self {
+    pub fn replace(
+        &mut self,
+        collection: &'static Collection,
+        id: impl ToString,
+        version: u64,
+        doc: Value,
+    ) -> &mut Self {
         self.push(Write::Replace { collection, id: id.to_string(), version, doc })
     }
 
@@ -254,7 +260,13 @@ impl Batch {
     }
 
     /// Adds a record to a log.
-    pub fn append(&mut self, collection: &'static Collection, log: impl ToString, id: impl ToString, record: Value) -> &mut Self {
+    pub fn append(
+        &mut self,
+        collection: &'static Collection,
+        log: impl ToString,
+        id: impl ToString,
+        record: Value,
+    ) -> &mut Self {
         self.push(Write::Append { collection, log: log.to_string(), id: id.to_string(), record })
     }
 
@@ -351,13 +363,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn get(&self, collection: &'static Collection, id: &str) -> Result<Option<Stored>>;
 
     /// The document that a unique index has under `key`, one value for each field of the index.
-    async fn find(&self, collection: &'static Collection, index: &'static str, key: &[Value]) -> Result<Option<Stored>>;
+    async fn find(&self, collection: &'static Collection, index: &'static str, key: &[Value])
+    -> Result<Option<Stored>>;
 
     /// A page of a list.
     async fn scan(&self, scan: Scan) -> Result<Rows>;
 
     /// How many rows an index has under `prefix`, counted up to `cap`.
-    async fn count(&self, collection: &'static Collection, index: &'static str, prefix: &[Value], cap: u64) -> Result<u64>;
+    async fn count(
+        &self,
+        collection: &'static Collection,
+        index: &'static str,
+        prefix: &[Value],
+        cap: u64,
+    ) -> Result<u64>;
 
     /// Applies a batch. When it answers `Committed`, the batch survives a crash of the process and of the machine.
     async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome>;

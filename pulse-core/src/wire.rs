@@ -56,7 +56,10 @@ pub fn encode<O: Operation>(op: &O) -> Result<Request> {
             None => path.push_str(part),
             Some(name) => {
                 let value = fields.remove(name).ok_or_else(|| Error::internal(format!("{name} is not a field")))?;
-                path.extend(form_urlencoded::byte_serialize(plain(&value).as_bytes()).map(|part| if part == "+" { "%20" } else { part }));
+                path.extend(
+                    form_urlencoded::byte_serialize(plain(&value).as_bytes())
+                        .map(|part| if part == "+" { "%20" } else { part }),
+                );
             }
         }
     }
@@ -105,7 +108,8 @@ pub fn decode<O: Operation>(schema: &OpSchema, incoming: Incoming<'_>) -> Result
     }
     if method.has_body() {
         let names = form_urlencoded::parse(incoming.query.as_bytes()).map(|(name, _)| name.into_owned());
-        faults.extend(names.map(|name| Fault::new(name, "unknown_field", "is not a query parameter of this operation")));
+        faults
+            .extend(names.map(|name| Fault::new(name, "unknown_field", "is not a query parameter of this operation")));
     } else {
         faults.extend(query_fields(schema, incoming.query, &mut fields));
     }

@@ -46,8 +46,20 @@ pub fn definition() -> clap::Command {
     let generate = clap::Command::new("generate")
         .about("Write docs/CONFIG.md, docs/ERRORS.md and docs/openapi.json")
         .hide(true)
-        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("Write nothing; exit 1 naming the files that differ"))
-        .arg(Arg::new("root").long("root").value_name("DIR").default_value(".").value_parser(value_parser!(PathBuf)).help("The repository"));
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("Write nothing; exit 1 naming the files that differ"),
+        )
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .default_value(".")
+                .value_parser(value_parser!(PathBuf))
+                .help("The repository"),
+        );
     clap::Command::new("pulsed")
         .version(env!("CARGO_PKG_VERSION"))
         .about("The daemon of Pulse, a self-hosted control plane for LiveKit")
@@ -128,7 +140,8 @@ mod tests {
     #[test]
     fn flags_are_those_of_the_table() {
         definition().debug_assert();
-        let matches = definition().get_matches_from(["pulsed", "--dev", "--listen", "127.0.0.1:0", "--config", "a.toml"]);
+        let matches =
+            definition().get_matches_from(["pulsed", "--dev", "--listen", "127.0.0.1:0", "--config", "a.toml"]);
         let invocation = invocation(&matches);
         assert_eq!(invocation.flags["PULSE_DEV"], "true");
         assert_eq!(invocation.flags["PULSE_LISTEN"], "127.0.0.1:0");

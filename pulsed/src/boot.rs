@@ -67,7 +67,9 @@ fn hand_over(token: &Secret, files: Option<&EmbeddedFiles>) -> Result<()> {
 /// Settings that work but that an operator should know of.
 fn warn_of(settings: &Settings) {
     if settings.livekit.api_key.is_empty() {
-        tracing::warn!("LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set: projects without their own LiveKit cannot make tokens");
+        tracing::warn!(
+            "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set: projects without their own LiveKit cannot make tokens"
+        );
     }
     for row in settings.shown.iter().filter(|row| row.note.as_deref() == Some("not used yet")) {
         tracing::warn!(setting = row.name, "is set, but nothing uses it yet");

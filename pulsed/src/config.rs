@@ -52,9 +52,14 @@ fn resolve(invocation: &Invocation) -> Result<Settings, Vec<ConfigFault>> {
     if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 
-fn read(path: &Path, kind: SourceKind, parse: fn(&str) -> Result<Values, Vec<ConfigFault>>) -> Result<Values, Vec<ConfigFault>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| vec![ConfigFault::new(path.display().to_string(), Some(kind), format!("cannot be read: {cause}"))])?;
+fn read(
+    path: &Path,
+    kind: SourceKind,
+    parse: fn(&str) -> Result<Values, Vec<ConfigFault>>,
+) -> Result<Values, Vec<ConfigFault>> {
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        vec![ConfigFault::new(path.display().to_string(), Some(kind), format!("cannot be read: {cause}"))]
+    })?;
     let in_file = |fault: ConfigFault| ConfigFault { name: format!("{}: {}", path.display(), fault.name), ..fault };
     parse(&text).map_err(|faults| faults.into_iter().map(in_file).collect())
 }

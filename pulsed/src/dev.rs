@@ -4,10 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use pulse_core::{
-    access::{
-        Caller,
-        keyring::Credentials,
-    },
+    access::{Caller, keyring::Credentials},
     boot::write_private,
     config::{Settings, env_file},
     error::{Code, Error, Result},
@@ -158,7 +155,12 @@ mod tests {
 
     #[test]
     fn the_printed_command_quotes_a_path_with_spaces() {
-        assert!(greeting(Path::new("pulse-data/dev.env"), "http://127.0.0.1:1").contains(". ./pulse-data/dev.env && curl"));
-        assert!(greeting(Path::new("/a b/it's/dev.env"), "http://127.0.0.1:1").contains(". '/a b/it'\\''s/dev.env' && curl"));
+        assert!(
+            greeting(Path::new("pulse-data/dev.env"), "http://127.0.0.1:1").contains(". ./pulse-data/dev.env && curl")
+        );
+        assert!(
+            greeting(Path::new("/a b/it's/dev.env"), "http://127.0.0.1:1")
+                .contains(". '/a b/it'\\''s/dev.env' && curl")
+        );
     }
 }

@@ -51,7 +51,11 @@ fn errors() -> String {
     );
     for info in CODES {
         let retry = if info.retryable { "yes" } else { "no" };
-        let _ = writeln!(text, "| `{}` | {} | {} | {retry} | {} | {} |", info.name, info.status, info.exit, info.meaning, info.hint);
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {retry} | {} | {} |",
+            info.name, info.status, info.exit, info.meaning, info.hint
+        );
     }
     text
 }

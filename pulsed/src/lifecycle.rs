@@ -158,10 +158,13 @@ impl Reload<'_> {
         if let (Some(tls), Some((chain, key))) = (&self.tls, &old.tls) {
             match tls.reload((chain, key)) {
                 Ok(()) => tracing::info!("the TLS certificate was read again"),
-                Err(error) => tracing::error!(cause = ?error.cause().map(ToString::to_string), "the TLS certificate stays: {}", error.message()),
+                Err(error) => {
+                    tracing::error!(cause = ?error.cause().map(ToString::to_string), "the TLS certificate stays: {}", error.message());
+                }
             }
         }
-        let changed = old.shown.iter().zip(&new.shown).filter(|(old, new)| old.value != new.value).map(|(old, _)| old.name);
+        let changed =
+            old.shown.iter().zip(&new.shown).filter(|(old, new)| old.value != new.value).map(|(old, _)| old.name);
         let (reloaded, restart): (Vec<_>, Vec<_>) = changed.partition(|name| RELOADED.contains(name));
         tracing::info!(?reloaded, needs_restart = ?restart, "the settings were reloaded");
         let taken = |name: &str| RELOADED.contains(&name);

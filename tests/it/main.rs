@@ -1,5 +1,12 @@
 //! The integration tests, one binary: the peers are started once for all of them.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails and says why"
+)]
+
 mod api;
 mod cli;
 mod daemon;

@@ -40,7 +40,8 @@ async fn a_token_made_over_rest_joins_publishes_and_is_heard() {
     let daemon = daemon(livekit).await;
     let client = daemon.client();
     let project = client.project("Enterprise").await;
-    let made = |identity: &str| json!({ "room_name": "standup", "identity": identity, "attributes": { "team": "red" } });
+    let made =
+        |identity: &str| json!({ "room_name": "standup", "identity": identity, "attributes": { "team": "red" } });
     let (ann, bob) = (token(&client, &project, made("ann")).await, token(&client, &project, made("bob")).await);
 
     let ann = Join::new(text(&ann, "server_url"), text(&ann, "token")).publish(&[Media::Audio]).stay().await;

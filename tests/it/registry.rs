@@ -31,14 +31,26 @@ fn samples() -> BTreeMap<&'static str, Value> {
         fields
     };
     BTreeMap::from([
-        ("organizations.create", json!({ "name": "N", "admin_email": "a@b.example", "plan": "Pro", "labels": { "k": "v" } })),
-        ("organizations.list", json!({ "name_prefix": "a b&c=d", "plan": "Free", "label": ["k:v", "l:"], "include_deleted": true, "limit": 7, "cursor": "abc" })),
+        (
+            "organizations.create",
+            json!({ "name": "N", "admin_email": "a@b.example", "plan": "Pro", "labels": { "k": "v" } }),
+        ),
+        (
+            "organizations.list",
+            json!({ "name_prefix": "a b&c=d", "plan": "Free", "label": ["k:v", "l:"], "include_deleted": true, "limit": 7, "cursor": "abc" }),
+        ),
         ("organizations.get", json!({ "id": ORG })),
-        ("organizations.update", json!({ "id": ORG, "name": "M", "admin_email": "c@d.example", "plan": "Enterprise", "labels": null, "version": 2 })),
+        (
+            "organizations.update",
+            json!({ "id": ORG, "name": "M", "admin_email": "c@d.example", "plan": "Enterprise", "labels": null, "version": 2 }),
+        ),
         ("organizations.delete", json!({ "id": ORG, "version": 2 })),
         ("organizations.restore", json!({ "id": ORG })),
         ("projects.create", create_project),
-        ("projects.list", json!({ "org_id": ORG, "name_prefix": "é/%", "plan": "Pro", "region": "us-east", "label": ["k:v:w"], "include_deleted": false, "limit": 100, "cursor": "x" })),
+        (
+            "projects.list",
+            json!({ "org_id": ORG, "name_prefix": "é/%", "plan": "Pro", "region": "us-east", "label": ["k:v:w"], "include_deleted": false, "limit": 100, "cursor": "x" }),
+        ),
         ("projects.get", json!({ "id": PROJECT })),
         ("projects.update", update_project),
         ("projects.delete", json!({ "id": PROJECT, "version": 1 })),
@@ -46,19 +58,34 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ("projects.suspend", json!({ "id": PROJECT, "reason": "unpaid" })),
         ("projects.resume", json!({ "id": PROJECT })),
         ("projects.regenerate_keys", json!({ "id": PROJECT, "overlap_seconds": 60 })),
-        ("keys.create", json!({ "id": PROJECT, "name": "ci", "environment": "test", "scopes": ["project:read", "tokens:mint"], "constraints": { "rooms": ["sales-*"], "max_ttl_seconds": 3600, "grants": ["subscribe"] }, "networks": ["10.0.0.0/8"], "expires_at": "2030-01-01T00:00:00.000Z" })),
+        (
+            "keys.create",
+            json!({ "id": PROJECT, "name": "ci", "environment": "test", "scopes": ["project:read", "tokens:mint"], "constraints": { "rooms": ["sales-*"], "max_ttl_seconds": 3600, "grants": ["subscribe"] }, "networks": ["10.0.0.0/8"], "expires_at": "2030-01-01T00:00:00.000Z" }),
+        ),
         ("keys.list", json!({ "id": PROJECT, "include_revoked": true, "limit": 1, "cursor": "c" })),
         ("keys.get", key(json!({}))),
         ("keys.revoke", key(json!({ "force": true, "version": 4 }))),
         ("keys.rotate", key(json!({ "overlap_seconds": 0, "commit": false }))),
         ("keys.rotate_commit", key(json!({ "overlap_seconds": 5 }))),
         ("keys.rotate_cancel", key(json!({}))),
-        ("tokens.create", json!({ "project_id": PROJECT, "room_name": "r", "identity": "i", "name": "n", "preset": "host", "can_publish": true, "can_subscribe": false, "can_publish_data": true, "can_publish_sources": ["microphone", "screen_share_audio"], "hidden": false, "metadata": "m", "attributes": { "a.b": "c" }, "ttl_seconds": 60, "region": "us-east", "room_config": { "maxParticipants": 3 } })),
+        (
+            "tokens.create",
+            json!({ "project_id": PROJECT, "room_name": "r", "identity": "i", "name": "n", "preset": "host", "can_publish": true, "can_subscribe": false, "can_publish_data": true, "can_publish_sources": ["microphone", "screen_share_audio"], "hidden": false, "metadata": "m", "attributes": { "a.b": "c" }, "ttl_seconds": 60, "region": "us-east", "room_config": { "maxParticipants": 3 } }),
+        ),
         ("tokens.validate", json!({ "project_id": PROJECT, "token": "t" })),
         ("tokens.refresh", json!({ "project_id": PROJECT, "token": "t", "ttl_seconds": 9 })),
-        ("tokens.revoke", json!({ "project_id": PROJECT, "jti": "j", "identity": "i", "room_name": "r", "all": true, "before": "2030-01-01T00:00:00.000Z", "reason": "why" })),
-        ("tokens.source", json!({ "room_name": "r", "participant_identity": "i", "participant_name": "n", "participant_metadata": "m", "participant_attributes": { "k": "v" }, "room_config": { "name": "x" } })),
-        ("audit.list", json!({ "org_id": ORG, "actor_id": "operator", "action": "keys.*", "target_id": KEY, "outcome": "success", "since": "2026-01-01T00:00:00.000Z", "until": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" })),
+        (
+            "tokens.revoke",
+            json!({ "project_id": PROJECT, "jti": "j", "identity": "i", "room_name": "r", "all": true, "before": "2030-01-01T00:00:00.000Z", "reason": "why" }),
+        ),
+        (
+            "tokens.source",
+            json!({ "room_name": "r", "participant_identity": "i", "participant_name": "n", "participant_metadata": "m", "participant_attributes": { "k": "v" }, "room_config": { "name": "x" } }),
+        ),
+        (
+            "audit.list",
+            json!({ "org_id": ORG, "actor_id": "operator", "action": "keys.*", "target_id": KEY, "outcome": "success", "since": "2026-01-01T00:00:00.000Z", "until": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" }),
+        ),
         ("me.get", json!({})),
         ("status.get", json!({})),
         ("admin.rotate", json!({})),
@@ -68,7 +95,8 @@ fn samples() -> BTreeMap<&'static str, Value> {
 /// Encodes and decodes the sample of one operation.
 fn round_trip<O: Operation>(samples: &mut BTreeMap<&'static str, Value>) {
     let sample = samples.remove(O::META.id).unwrap_or_else(|| panic!("{} has no sample here", O::META.id));
-    let op: O = serde_json::from_value(sample.clone()).unwrap_or_else(|e| panic!("{}: the sample is not valid: {e}", O::META.id));
+    let op: O = serde_json::from_value(sample.clone())
+        .unwrap_or_else(|e| panic!("{}: the sample is not valid: {e}", O::META.id));
     let request = wire::encode(&op).expect("encodes");
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let fields: Vec<(String, String)> = O::META
@@ -93,14 +121,37 @@ fn every_operation_survives_the_wire_with_all_its_fields() {
         ($($op:ty),+ $(,)?) => { $(round_trip::<$op>(&mut left);)+ };
     }
     each!(
-        organizations::CreateOrganization, organizations::ListOrganizations, organizations::GetOrganization,
-        organizations::UpdateOrganization, organizations::DeleteOrganization, organizations::RestoreOrganization,
-        projects::CreateProject, projects::ListProjects, projects::GetProject, projects::UpdateProject,
-        projects::DeleteProject, projects::RestoreProject, projects::SuspendProject, projects::ResumeProject,
-        keys::RegenerateKeys, keys::CreateKey, keys::ListKeys, keys::GetKey, keys::RevokeKey, keys::RotateKey,
-        keys::CommitRotation, keys::CancelRotation, tokens::CreateToken, tokens::ValidateToken, tokens::RefreshToken,
-        tokens::RevokeTokens, tokens::TokenSource, pulse_core::ops::audit::ListAudit, pulse_core::ops::me::GetMe,
-        pulse_core::ops::status::GetStatus, pulse_core::ops::admin::RotateAdminToken,
+        organizations::CreateOrganization,
+        organizations::ListOrganizations,
+        organizations::GetOrganization,
+        organizations::UpdateOrganization,
+        organizations::DeleteOrganization,
+        organizations::RestoreOrganization,
+        projects::CreateProject,
+        projects::ListProjects,
+        projects::GetProject,
+        projects::UpdateProject,
+        projects::DeleteProject,
+        projects::RestoreProject,
+        projects::SuspendProject,
+        projects::ResumeProject,
+        keys::RegenerateKeys,
+        keys::CreateKey,
+        keys::ListKeys,
+        keys::GetKey,
+        keys::RevokeKey,
+        keys::RotateKey,
+        keys::CommitRotation,
+        keys::CancelRotation,
+        tokens::CreateToken,
+        tokens::ValidateToken,
+        tokens::RefreshToken,
+        tokens::RevokeTokens,
+        tokens::TokenSource,
+        pulse_core::ops::audit::ListAudit,
+        pulse_core::ops::me::GetMe,
+        pulse_core::ops::status::GetStatus,
+        pulse_core::ops::admin::RotateAdminToken,
     );
     assert!(left.is_empty(), "samples without an operation: {:?}", left.keys());
     let sampled = samples();
@@ -122,7 +173,9 @@ fn samples_set_every_field_of_their_operation() {
 
 #[test]
 fn no_two_routes_clash_and_ids_are_unique() {
-    let shape = |path: &str| path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>().join("/");
+    let shape = |path: &str| {
+        path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>().join("/")
+    };
     let mut routes = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for route in OPERATIONS.iter() {
@@ -163,11 +216,13 @@ fn every_operation_is_named_by_an_integration_test() {
     }
     let mut text = String::new();
     sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it"), &mut text);
-    let gaps: Vec<_> = OPERATIONS.iter().map(|route| route.meta.id).filter(|id| !text.contains(&format!("\"{id}\""))).collect();
+    let gaps: Vec<_> =
+        OPERATIONS.iter().map(|route| route.meta.id).filter(|id| !text.contains(&format!("\"{id}\""))).collect();
     assert!(gaps.is_empty(), "no integration test names {gaps:?}");
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the way to say that a change of the golden file is meant")]
 fn the_matrix_of_roles_and_permissions_is_the_golden_one() {
     let mut table = String::from("permission               O A D V key default-key\n");
     for permission in Permission::ALL {
@@ -180,7 +235,11 @@ fn the_matrix_of_roles_and_permissions_is_the_golden_one() {
     table.push_str("\noperation                    needs at most\n");
     for route in OPERATIONS.iter() {
         let needs: Vec<_> = route.meta.permissions.iter().map(|permission| permission.name()).collect();
-        table.push_str(&format!("{:<28} {}\n", route.meta.id, if needs.is_empty() { "-".into() } else { needs.join(", ") }));
+        table.push_str(&format!(
+            "{:<28} {}\n",
+            route.meta.id,
+            if needs.is_empty() { "-".into() } else { needs.join(", ") }
+        ));
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/permissions.txt");
     if std::env::var_os("PULSE_BLESS").is_some() {

@@ -152,7 +152,8 @@ impl Run {
     /// # Panics
     /// When it is none.
     pub fn error(&self) -> Value {
-        let parsed: Value = serde_json::from_str(&self.stderr).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.shown()));
+        let parsed: Value =
+            serde_json::from_str(&self.stderr).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.shown()));
         parsed["error"].clone()
     }
 
@@ -184,10 +185,15 @@ pub fn redacted(text: &str) -> String {
     ];
     let (mut out, mut seen, mut rest) = (String::new(), Vec::<String>::new(), text);
     while let Some(letter) = rest.chars().next() {
-        let word = |extra: &str| rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || extra.contains(c))).unwrap_or(rest.len());
+        let word = |extra: &str| {
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || extra.contains(c))).unwrap_or(rest.len())
+        };
         let within = out.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let time = rest.get(..24).filter(|text| text.ends_with('Z') && text.as_bytes()[10] == b'T' && text.starts_with("20"));
-        let kind = KINDS.iter().find(|(start, length)| !within && rest.starts_with(start) && (*length == 0 || word("") == *length));
+        let time =
+            rest.get(..24).filter(|text| text.ends_with('Z') && text.as_bytes()[10] == b'T' && text.starts_with("20"));
+        let kind = KINDS
+            .iter()
+            .find(|(start, length)| !within && rest.starts_with(start) && (*length == 0 || word("") == *length));
         let length = match (kind, time) {
             (Some(("eyJ", _)), _) if word("-.") > 60 => {
                 out.push_str("<token>");

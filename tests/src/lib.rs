@@ -5,8 +5,8 @@
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a harness that cannot go on fails the test that asked for it")]
 
-pub mod daemon;
 pub mod cli;
+pub mod daemon;
 pub mod peers;
 pub mod plane;
 pub mod ports;

@@ -75,6 +75,8 @@ pub struct Delete {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Say which target a command would use, which rule decided, and which came after it
-    #[command(after_long_help = "Examples:\n  pulse config explain\n  PULSE_SERVER=http://127.0.0.1:8080 pulse config explain -o json")]
+    #[command(
+        after_long_help = "Examples:\n  pulse config explain\n  PULSE_SERVER=http://127.0.0.1:8080 pulse config explain -o json"
+    )]
     Explain,
 }

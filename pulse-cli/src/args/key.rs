@@ -152,7 +152,8 @@ pub struct Revoke {
 
 /// `pulse key rotate`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "With a sink or a check the rotation has four steps: a successor is made that already works but ends in 15
+#[command(
+    after_long_help = "With a sink or a check the rotation has four steps: a successor is made that already works but ends in 15
 minutes unless it is kept; every sink gets the new secret on its stdin; the new secret is checked, first
 by a call to Pulse, then by your commands; only then does the old key get its end. A failure before that
 revokes the successor, leaves the old key as it was and exits 12, or 11 when a sink had stored the
@@ -163,7 +164,8 @@ Examples:
   pulse key rotate default --project standup --overlap 24h \\
       --secret-to-cmd 'gh secret set PULSE_API_SECRET -R acme/app' \\
       --verify 'curl -fsS https://app.example/healthz' --yes -o json
-  pulse key rotate default --project standup --secret-to-env-file .env:PULSE_API_SECRET --yes")]
+  pulse key rotate default --project standup --secret-to-env-file .env:PULSE_API_SECRET --yes"
+)]
 pub struct Rotate {
     #[command(flatten)]
     pub which: Which,
@@ -210,12 +212,14 @@ pub struct Usage {
 
 /// `pulse key scan`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Exits 1 when something is found. The secret itself is never printed. Folders named .git, target and
+#[command(
+    after_long_help = "Exits 1 when something is found. The secret itself is never printed. Folders named .git, target and
 node_modules, symbolic links and files over 8 MiB are passed by.
 
 Examples:
   pulse key scan .
-  git diff --cached | pulse key scan -")]
+  git diff --cached | pulse key scan -"
+)]
 pub struct Scan {
     /// Files and folders, or - for stdin
     #[arg(required = true, value_name = "PATH")]

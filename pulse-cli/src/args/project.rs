@@ -138,7 +138,9 @@ pub struct List {
 
 /// `pulse project get`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  pulse project get standup\n  pulse project get standup --columns id --no-headers")]
+#[command(
+    after_long_help = "Examples:\n  pulse project get standup\n  pulse project get standup --columns id --no-headers"
+)]
 pub struct One {
     #[command(flatten)]
     pub which: Which,
@@ -190,7 +192,9 @@ pub struct Update {
 
 /// `pulse project delete`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  pulse project delete standup\n  pulse project delete standup --confirm standup")]
+#[command(
+    after_long_help = "Examples:\n  pulse project delete standup\n  pulse project delete standup --confirm standup"
+)]
 pub struct Delete {
     #[command(flatten)]
     pub which: Which,

@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub enum Store {
     /// Check every document, index and log of the store; may run beside pulsed
-    #[command(after_long_help = "Exits 1 when a problem is found.\n\nExamples:\n  pulse --local store check\n  pulse --local --store sqlite:/var/lib/pulse/pulse.db store check -o json")]
+    #[command(
+        after_long_help = "Exits 1 when a problem is found.\n\nExamples:\n  pulse --local store check\n  pulse --local --store sqlite:/var/lib/pulse/pulse.db store check -o json"
+    )]
     Check,
     /// Bring the store to the schema of this version
     Migrate(Migrate),
@@ -29,10 +31,12 @@ pub struct Migrate {
 
 /// `pulse store backup`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "The store's secrets are not in it: keep the .keys file beside the store, or API_KEY_PEPPER and
+#[command(
+    after_long_help = "The store's secrets are not in it: keep the .keys file beside the store, or API_KEY_PEPPER and
 PULSE_MASTER_KEY, as well.
 
-Examples:\n  pulse --local store backup pulse-backup.db")]
+Examples:\n  pulse --local store backup pulse-backup.db"
+)]
 pub struct Backup {
     /// The new file
     pub file: PathBuf,
@@ -43,7 +47,9 @@ pub struct Backup {
 
 /// `pulse store restore`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Refused while any process has the store open.\n\nExamples:\n  pulse --local store restore pulse-backup.db --yes")]
+#[command(
+    after_long_help = "Refused while any process has the store open.\n\nExamples:\n  pulse --local store restore pulse-backup.db --yes"
+)]
 pub struct Restore {
     /// The backup
     pub file: PathBuf,

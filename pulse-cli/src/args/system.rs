@@ -118,7 +118,9 @@ pub struct Completions {
 
 /// `pulse man`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  pulse man | man -l -\n  pulse man key rotate | man -l -\n  pulse man --folder ~/.local/share/man/man1")]
+#[command(
+    after_long_help = "Examples:\n  pulse man | man -l -\n  pulse man key rotate | man -l -\n  pulse man --folder ~/.local/share/man/man1"
+)]
 pub struct Man {
     /// The command; pulse itself when not said
     pub command: Vec<String>,

@@ -77,7 +77,9 @@ impl FromStr for Moment {
         if let Ok(Span(span)) = text.parse() {
             return Ok(Self::Ago(span));
         }
-        text.parse().map(Self::At).map_err(|_| "must be a time such as 2026-01-31T12:00:00Z, or a span before now such as 10m".to_owned())
+        text.parse()
+            .map(Self::At)
+            .map_err(|_| "must be a time such as 2026-01-31T12:00:00Z, or a span before now such as 10m".to_owned())
     }
 }
 

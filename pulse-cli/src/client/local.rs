@@ -87,14 +87,25 @@ impl Local {
     }
 
     /// Does the operation of a raw request.
-    pub async fn raw(&self, method: &str, path: &str, query: &str, headers: &HeaderMap, body: &str) -> Result<Value, Failure> {
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+        body: &str,
+    ) -> Result<Value, Failure> {
         let none = || Error::new(Code::NoRoute, format!("there is no {method} {path} that works on a store"));
         let (route, fields) = crate::cmd::route(method, path).ok_or_else(none)?;
         let mut call = self.call_of();
-        let (dry, rest): (Vec<_>, Vec<_>) = form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "dry_run");
+        let (dry, rest): (Vec<_>, Vec<_>) =
+            form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "dry_run");
         call.dry_run = dry.iter().any(|(_, value)| value == "true") && route.meta.is_mutation();
         let version = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
-        call.if_match = version.map(|text| text.trim_matches('"').parse()).transpose().map_err(|_| Failure::usage("If-Match is not a version"))?;
+        call.if_match = version
+            .map(|text| text.trim_matches('"').parse())
+            .transpose()
+            .map_err(|_| Failure::usage("If-Match is not a version"))?;
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
         let incoming = Incoming { path: &fields, query: &query, body: body.as_bytes() };
         let reply = route.call(self.plane(), &call, incoming).await.map_err(explained)?;
@@ -102,8 +113,13 @@ impl Local {
     }
 
     /// Does one operation, from its request, as a server would.
-    pub async fn call<O: Operation>(&self, request: &Request, options: CallOptions) -> Result<Answer<O::Output>, Failure> {
-        let route = registry::by_id(O::META.id).ok_or_else(|| Error::internal("the operation is not in the registry"))?;
+    pub async fn call<O: Operation>(
+        &self,
+        request: &Request,
+        options: CallOptions,
+    ) -> Result<Answer<O::Output>, Failure> {
+        let route =
+            registry::by_id(O::META.id).ok_or_else(|| Error::internal("the operation is not in the registry"))?;
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let fields = path_fields(O::META.path, path);
         let body = request.body.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -143,7 +159,9 @@ pub fn path_fields(pattern: &str, path: &str) -> Vec<(String, String)> {
         form_urlencoded::parse(text.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     let pairs = pattern.split('/').zip(path.split('/'));
-    pairs.filter_map(|(name, value)| Some((name.strip_prefix('{')?.strip_suffix('}')?.to_owned(), decoded(value)))).collect()
+    pairs
+        .filter_map(|(name, value)| Some((name.strip_prefix('{')?.strip_suffix('}')?.to_owned(), decoded(value))))
+        .collect()
 }
 
 /// A new request id.

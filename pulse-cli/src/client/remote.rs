@@ -1,10 +1,7 @@
 //! Operations by a server over HTTP: no proxy, no redirects, retries within bounds. A change carries an idempotency key
 //! that stays the same over retries, so that a lost answer never makes it happen twice.
 
-use std::{
-    cell::Cell,
-    time::Duration,
-};
+use std::{cell::Cell, time::Duration};
 
 use pulse_core::{
     error::{Code, Error, Problem},
@@ -95,7 +92,11 @@ impl Remote {
     }
 
     /// Does one operation.
-    pub async fn call<O: Operation>(&self, request: &Request, options: CallOptions) -> Result<Answer<O::Output>, Failure> {
+    pub async fn call<O: Operation>(
+        &self,
+        request: &Request,
+        options: CallOptions,
+    ) -> Result<Answer<O::Output>, Failure> {
         let mut path = request.path.clone();
         let dry_run = options.dry_run && O::META.is_mutation();
         if dry_run {
@@ -104,7 +105,8 @@ impl Remote {
         let mut headers = HeaderMap::new();
         if O::META.is_mutation() && O::META.method == Method::Post && !dry_run {
             let number = self.calls.replace(self.calls.get() + 1);
-            headers.insert(HeaderName::from_static("idempotency-key"), header(&format!("{}-{number}", self.idempotency))?);
+            headers
+                .insert(HeaderName::from_static("idempotency-key"), header(&format!("{}-{number}", self.idempotency))?);
         }
         if let Some(version) = options.if_match {
             headers.insert(IF_MATCH, header(&format!("\"{version}\""))?);
@@ -112,8 +114,10 @@ impl Remote {
         let body = request.body.as_ref().map(ToString::to_string);
         let answer = self.send(request.method.name(), &path, headers, body).await?;
         let body = answer.success().map_err(|failure| self.advised(failure))?;
-        let unreadable = |_| Failure::unexpected("the server's answer is not what this version of pulse expects")
-            .hint("Is this a Pulse server, and of the same version? pulse status -v shows its answers.");
+        let unreadable = |_| {
+            Failure::unexpected("the server's answer is not what this version of pulse expects")
+                .hint("Is this a Pulse server, and of the same version? pulse status -v shows its answers.")
+        };
         if dry_run {
             let dry: DryRun<O::Output> = serde_json::from_slice(&body).map_err(unreadable)?;
             return Ok(Answer::DryRun(dry));
@@ -122,7 +126,13 @@ impl Remote {
     }
 
     /// Sends a request that may be a change, with an idempotency key.
-    pub async fn send_change(&self, method: &str, path: &str, mut headers: HeaderMap, body: Option<String>) -> Result<RawAnswer, Failure> {
+    pub async fn send_change(
+        &self,
+        method: &str,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<String>,
+    ) -> Result<RawAnswer, Failure> {
         if method == "POST" {
             headers.entry(HeaderName::from_static("idempotency-key")).or_insert(header(&self.idempotency)?);
         }
@@ -130,7 +140,13 @@ impl Remote {
     }
 
     /// Sends a request, again while that may help.
-    pub async fn send(&self, method: &str, path: &str, mut headers: HeaderMap, body: Option<String>) -> Result<RawAnswer, Failure> {
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<String>,
+    ) -> Result<RawAnswer, Failure> {
         if let Some(token) = &self.token {
             let mut value = header(&format!("Bearer {}", token.expose()))?;
             value.set_sensitive(true);
@@ -143,7 +159,8 @@ impl Remote {
         }
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let url: Url = url.parse().map_err(|_| Failure::usage(format!("{path:?} is not a path")))?;
-        let method: reqwest::Method = method.parse().map_err(|_| Failure::usage(format!("{method:?} is not an HTTP method")))?;
+        let method: reqwest::Method =
+            method.parse().map_err(|_| Failure::usage(format!("{method:?} is not an HTTP method")))?;
         let mut wait = FIRST_WAIT;
         for attempt in 1..=TRIES {
             self.trace_request(&method, &url, &headers, body.as_deref());
@@ -164,7 +181,13 @@ impl Remote {
         Err(Failure::unexpected("the request was never sent"))
     }
 
-    async fn once(&self, method: &reqwest::Method, url: &Url, headers: &HeaderMap, body: Option<&str>) -> Result<RawAnswer, Failure> {
+    async fn once(
+        &self,
+        method: &reqwest::Method,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Option<&str>,
+    ) -> Result<RawAnswer, Failure> {
         let mut request = self.http.request(method.clone(), url.clone()).headers(headers.clone());
         if let Some(body) = body {
             request = request.body(body.to_owned());
@@ -187,11 +210,12 @@ impl Remote {
     /// Says how this program, and not some HTTP client, is given credentials.
     fn advised(&self, failure: Failure) -> Failure {
         match (failure.code(), &self.token) {
-            ("unauthenticated", None) => failure
-                .hint("No token was sent. Use --token-file FILE, PULSE_TOKEN, or a context that has one; pulse help targets."),
-            ("unauthenticated", Some(_)) => {
-                failure.hint("The token is not one of this server, or its time is over. pulse config explain shows the target.")
-            }
+            ("unauthenticated", None) => failure.hint(
+                "No token was sent. Use --token-file FILE, PULSE_TOKEN, or a context that has one; pulse help targets.",
+            ),
+            ("unauthenticated", Some(_)) => failure.hint(
+                "The token is not one of this server, or its time is over. pulse config explain shows the target.",
+            ),
             _ => failure,
         }
     }
@@ -219,7 +243,11 @@ impl Remote {
         }
         self.say(&format!("> {method} {url}"));
         for (name, value) in headers {
-            let value = if value.is_sensitive() || *name == AUTHORIZATION { "<set>" } else { value.to_str().unwrap_or("<binary>") };
+            let value = if value.is_sensitive() || *name == AUTHORIZATION {
+                "<set>"
+            } else {
+                value.to_str().unwrap_or("<binary>")
+            };
             self.say(&format!("> {name}: {value}"));
         }
         if let Some(body) = body {

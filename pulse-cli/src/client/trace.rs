@@ -33,7 +33,10 @@ fn command(server: Option<&Url>, request: &Request, options: CallOptions, header
     if options.dry_run {
         path.push_str(if path.contains('?') { "&dry_run=true" } else { "?dry_run=true" });
     }
-    let mut line = format!("curl -sS -X {} \"{base}{path}\" \\\n  -H \"Authorization: Bearer $PULSE_TOKEN\"", request.method.name());
+    let mut line = format!(
+        "curl -sS -X {} \"{base}{path}\" \\\n  -H \"Authorization: Bearer $PULSE_TOKEN\"",
+        request.method.name()
+    );
     if let Some(version) = options.if_match {
         line.push_str(&format!(" \\\n  -H 'If-Match: \"{version}\"'"));
     }
@@ -76,7 +79,9 @@ fn redact(value: &mut Value) {
             }
         }
         Value::Array(elements) => elements.iter_mut().for_each(redact),
-        Value::String(text) if text.contains("pulse_secret_") || text.contains("pulse_admin_") => *value = "<set>".into(),
+        Value::String(text) if text.contains("pulse_secret_") || text.contains("pulse_admin_") => {
+            *value = "<set>".into();
+        }
         _ => {}
     }
 }

@@ -2,11 +2,7 @@
 
 use std::path::Path;
 
-use pulse_core::{
-    op::Method,
-    registry,
-    wire::Request,
-};
+use pulse_core::{op::Method, registry, wire::Request};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -24,7 +20,8 @@ const VIEW: View = View::new(&[], &[]);
 
 pub(super) async fn run(session: &Session, args: Api) -> Outcome {
     if !args.path.starts_with('/') {
-        return Err(Failure::usage(format!("{:?} is not a path of the API", args.path)).hint("Paths begin with a slash: /v1/projects."));
+        return Err(Failure::usage(format!("{:?} is not a path of the API", args.path))
+            .hint("Paths begin with a slash: /v1/projects."));
     }
     let body = match args.data.as_deref() {
         None => None,
@@ -88,10 +85,14 @@ pub(crate) fn route(method: &str, path: &str) -> Option<(&'static registry::Rout
     let fits = |route: &registry::Route| {
         let pattern: Vec<&str> = route.meta.path.split('/').collect();
         let parts: Vec<&str> = path.split('/').collect();
-        let same = pattern.iter().zip(&parts).all(|(pattern, part)| pattern == part || (pattern.starts_with('{') && !part.is_empty()));
+        let same = pattern
+            .iter()
+            .zip(&parts)
+            .all(|(pattern, part)| pattern == part || (pattern.starts_with('{') && !part.is_empty()));
         same && pattern.len() == parts.len() && route.meta.method.name().eq_ignore_ascii_case(method)
     };
     // A fixed path wins over one with fields.
-    let found = registry::OPERATIONS.iter().filter(|route| fits(route)).min_by_key(|route| route.meta.path_fields().count())?;
+    let found =
+        registry::OPERATIONS.iter().filter(|route| fits(route)).min_by_key(|route| route.meta.path_fields().count())?;
     Some((found, crate::client::path_fields(found.meta.path, path)))
 }

@@ -68,7 +68,8 @@ fn unknown(name: &str) -> Failure {
 }
 
 fn set(session: &Session, profile: &Profile, mut all: Contexts, args: Set) -> Result<(), Failure> {
-    let fits = args.name.len() <= 64 && args.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let fits = args.name.len() <= 64
+        && args.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if args.name.is_empty() || !fits {
         return Err(Failure::usage("a context's name is 1 to 64 letters, digits and - _ ."));
     }
@@ -78,7 +79,11 @@ fn set(session: &Session, profile: &Profile, mut all: Contexts, args: Set) -> Re
     if let Some(url) = args.url.or_else(|| session.global.server.clone()) {
         // The rules of a target hold for what is remembered, too.
         let global = crate::args::Global { server: Some(url.clone()), ..Default::default() };
-        Target::resolve(&global, &session.env)?;
+        let wrong = |_| {
+            Failure::usage("the address does not name a server")
+                .hint("A server is named like https://pulse.example.com, without credentials.")
+        };
+        Target::resolve(&global, &session.env).map_err(wrong)?;
         (context.server, context.store) = (Some(url), None);
     } else if let Some(store) = args.path.map(Some).or(local) {
         let store = store.ok_or_else(|| Failure::usage("the store is not named").hint("Use --path sqlite:PATH."))?;
@@ -90,7 +95,8 @@ fn set(session: &Session, profile: &Profile, mut all: Contexts, args: Set) -> Re
         (context.server, context.store) = (None, Some(store));
     }
     if context.server.is_none() && context.store.is_none() {
-        return Err(Failure::usage("a new context needs a place").hint("Use --url URL for a server, or --path STORE for a store."));
+        return Err(Failure::usage("a new context needs a place")
+            .hint("Use --url URL for a server, or --path STORE for a store."));
     }
     context.org = args.default_org.or(context.org);
     context.project = args.default_project.or(context.project);
@@ -101,7 +107,9 @@ fn set(session: &Session, profile: &Profile, mut all: Contexts, args: Set) -> Re
     } else if before.is_some() && before != context.server {
         // A token goes only to the server that it was given for.
         profile.set_token(&args.name, None)?;
-        session.printer.advice("the context has another server now, so its token was removed: set it again with --credential-file");
+        session.printer.advice(
+            "the context has another server now, so its token was removed: set it again with --credential-file",
+        );
     }
     all.contexts.insert(args.name.clone(), context.clone());
     if args.make_default || all.default.is_none() {

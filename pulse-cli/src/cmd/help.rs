@@ -59,7 +59,8 @@ fn help_of(path: &[&str]) -> Result<String, Failure> {
     let mut command = &mut root;
     for name in path {
         command = command.find_subcommand_mut(name).ok_or_else(|| {
-            Failure::usage(format!("there is no command or topic {:?}", path.join(" "))).hint(format!("Topics: {}.", TOPICS.join(", ")))
+            Failure::usage(format!("there is no command or topic {:?}", path.join(" ")))
+                .hint(format!("Topics: {}.", TOPICS.join(", ")))
         })?;
     }
     Ok(command.render_long_help().to_string())

@@ -22,12 +22,40 @@ use crate::{
 
 pub(super) const VIEW: View = View::new(
     &["id", "name", "environment", "state", "primary", "expires_at", "last_used_at"],
-    &["pulse_api_key", "scopes", "constraints", "networks", "last_used_ip", "rotated_to", "created_by", "created_at", "version"],
+    &[
+        "pulse_api_key",
+        "scopes",
+        "constraints",
+        "networks",
+        "last_used_ip",
+        "rotated_to",
+        "created_by",
+        "created_at",
+        "version",
+    ],
 )
 .detail(&[
-    "id", "name", "project_id", "environment", "state", "primary", "pulse_api_key", "pulse_api_secret", "scopes", "constraints",
-    "networks", "expires_at", "last_used_at", "last_used_ip", "rotated_to", "replaces.id", "replaces.expires_at", "revoked_at",
-    "created_by", "created_at", "version",
+    "id",
+    "name",
+    "project_id",
+    "environment",
+    "state",
+    "primary",
+    "pulse_api_key",
+    "pulse_api_secret",
+    "scopes",
+    "constraints",
+    "networks",
+    "expires_at",
+    "last_used_at",
+    "last_used_ip",
+    "rotated_to",
+    "replaces.id",
+    "replaces.expires_at",
+    "revoked_at",
+    "created_by",
+    "created_at",
+    "version",
 ]);
 
 const USAGE: View = View::new(
@@ -151,6 +179,10 @@ async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) ->
         let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
         session.prompts().confirm(&format!("Revoke key {}? It stops at once.", args.which.key), &stakes)?;
     }
-    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
+    let answer = client.call(&op, options).await.map_err(|failure| match failure.code() {
+        "last_key" => failure.hint("Create another key first, or revoke this one all the same with --force."),
+        _ => failure,
+    })?;
+    session.printer.answer(&VIEW, answer)?;
     DONE
 }

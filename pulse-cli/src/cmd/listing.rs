@@ -69,7 +69,13 @@ pub(super) async fn walk<L: Listing>(
 }
 
 /// Shows a list.
-pub(super) async fn show<L: Listing>(session: &Session, client: &Client, view: &View, list: L, paging: &Paging) -> Result<usize, Failure> {
+pub(super) async fn show<L: Listing>(
+    session: &Session,
+    client: &Client,
+    view: &View,
+    list: L,
+    paging: &Paging,
+) -> Result<usize, Failure> {
     let mut shown = session.printer.list(view)?;
     let next = walk(client, list, paging, |row| shown.row(&row)).await?;
     let rows = shown.len();

@@ -17,10 +17,12 @@ pub(super) fn completions(session: &Session, args: &Completions) -> Outcome {
 pub(super) fn run(session: &Session, args: &Man) -> Outcome {
     let pages = generate::man_pages()?;
     if let Some(folder) = &args.folder {
-        std::fs::create_dir_all(folder).map_err(|cause| Failure::unexpected(format!("{} cannot be made: {cause}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|cause| Failure::unexpected(format!("{} cannot be made: {cause}", folder.display())))?;
         for (name, page) in &pages {
             let path = folder.join(name);
-            std::fs::write(&path, page).map_err(|cause| Failure::unexpected(format!("{} cannot be written: {cause}", path.display())))?;
+            std::fs::write(&path, page)
+                .map_err(|cause| Failure::unexpected(format!("{} cannot be written: {cause}", path.display())))?;
         }
         let names: Vec<String> = pages.into_iter().map(|(name, _)| name).collect();
         session.printer.script("man", &folder.display().to_string(), &(names.join("\n") + "\n"))?;

@@ -3,7 +3,8 @@
 use pulse_core::{
     error::Code,
     ops::organizations::{
-        CreateOrganization, DeleteOrganization, GetOrganization, ListOrganizations, RestoreOrganization, UpdateOrganization,
+        CreateOrganization, DeleteOrganization, GetOrganization, ListOrganizations, RestoreOrganization,
+        UpdateOrganization,
     },
     patch::Patch,
     plane::Answer,
@@ -83,7 +84,8 @@ async fn update(session: &Session, args: org::Update) -> Outcome {
     let client = session.client().await?;
     let id = names::org(client, &args.org, false).await?;
     let labels = if args.clear_labels { Patch::Clear } else { Patch::from(values::labels(&args.labels)) };
-    let op = UpdateOrganization { id, name: args.name, admin_email: args.email, plan: args.plan, labels, version: None };
+    let op =
+        UpdateOrganization { id, name: args.name, admin_email: args.email, plan: args.plan, labels, version: None };
     let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
@@ -118,7 +120,9 @@ async fn delete_named(session: &Session, client: &Client, args: &org::Delete) ->
 /// What a change would touch, as lines for a question.
 pub(super) async fn stakes<O: pulse_core::op::Operation>(client: &Client, op: &O) -> Result<Vec<String>, Failure> {
     match client.call(op, CallOptions::dry(true)).await? {
-        Answer::DryRun(dry) => Ok(dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect()),
+        Answer::DryRun(dry) => {
+            Ok(dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect())
+        }
         Answer::Done { .. } => Ok(Vec::new()),
     }
 }

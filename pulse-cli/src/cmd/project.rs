@@ -13,7 +13,8 @@ use pulse_core::{
     ops::{
         keys::RegenerateKeys,
         projects::{
-            CreateProject, DeleteProject, GetProject, ListProjects, RestoreProject, ResumeProject, SuspendProject, UpdateProject,
+            CreateProject, DeleteProject, GetProject, ListProjects, RestoreProject, ResumeProject, SuspendProject,
+            UpdateProject,
         },
     },
     patch::Patch,
@@ -38,8 +39,26 @@ const VIEW: View = View::new(
     &["pulse_api_key", "livekit_url", "webhook_url", "labels", "version", "updated_at", "deleted_at"],
 )
 .detail(&[
-    "id", "name", "org_id", "state", "suspend_reason", "region", "pulse_api_key", "pulse_api_secret", "livekit_url", "own_livekit",
-    "webhook_url", "storage_config", "limits", "labels", "token_presets", "created_at", "updated_at", "deleted_at", "purge_at", "version",
+    "id",
+    "name",
+    "org_id",
+    "state",
+    "suspend_reason",
+    "region",
+    "pulse_api_key",
+    "pulse_api_secret",
+    "livekit_url",
+    "own_livekit",
+    "webhook_url",
+    "storage_config",
+    "limits",
+    "labels",
+    "token_presets",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "purge_at",
+    "version",
 ]);
 
 pub(super) async fn run(session: &Session, command: project::Project) -> Outcome {
@@ -57,14 +76,18 @@ pub(super) async fn run(session: &Session, command: project::Project) -> Outcome
         project::Project::Restore(args) => {
             let client = session.client().await?;
             let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), true).await?;
-            session.printer.answer(&VIEW, client.call(&RestoreProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
+            session
+                .printer
+                .answer(&VIEW, client.call(&RestoreProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
             DONE
         }
         project::Project::Suspend(args) => suspend(session, args).await,
         project::Project::Resume(args) => {
             let client = session.client().await?;
             let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
-            session.printer.answer(&VIEW, client.call(&ResumeProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
+            session
+                .printer
+                .answer(&VIEW, client.call(&ResumeProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
             DONE
         }
         project::Project::RegenerateKeys(args) => regenerate(session, args).await,
@@ -93,7 +116,8 @@ fn read(media: &Media) -> Result<Values, Failure> {
         livekit_api_secret: secret.map(|secret| SecretText::new(secret.expose())),
         storage: media.storage_file.as_deref().map(input::json).transpose()?,
         presets: media.presets_file.as_deref().map(input::json).transpose()?,
-        limits: (bounds != (None, None)).then_some(Limits { requests_per_minute: bounds.0, max_token_ttl_seconds: bounds.1 }),
+        limits: (bounds != (None, None))
+            .then_some(Limits { requests_per_minute: bounds.0, max_token_ttl_seconds: bounds.1 }),
     })
 }
 
@@ -223,7 +247,9 @@ async fn suspend(session: &Session, args: project::Suspend) -> Outcome {
     let op = SuspendProject { id, reason: args.reason };
     if !args.change.dry_run && !client.is_curl() {
         let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-        session.prompts().confirm(&format!("Suspend project {}? Its keys stop at once.", args.which.project), &stakes)?;
+        session
+            .prompts()
+            .confirm(&format!("Suspend project {}? Its keys stop at once.", args.which.project), &stakes)?;
     }
     session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
     DONE

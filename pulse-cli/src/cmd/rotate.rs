@@ -28,12 +28,8 @@ pub(super) async fn run(session: &Session, args: key::Rotate) -> Outcome {
     let client = session.client().await?;
     let (id, key_id, _) = names::key(session, client, &args.which).await?;
     let staged = !sinks.is_empty() || !args.verify.is_empty();
-    let op = RotateKey {
-        id,
-        key_id,
-        overlap_seconds: args.overlap.map(Span::seconds),
-        commit: staged.then_some(false),
-    };
+    let op =
+        RotateKey { id, key_id, overlap_seconds: args.overlap.map(Span::seconds), commit: staged.then_some(false) };
     let options = CallOptions::dry(args.change.dry_run);
     if args.change.dry_run || client.is_curl() {
         session.printer.answer(&VIEW, client.call(&op, options).await?)?;
@@ -87,7 +83,8 @@ impl Rotation<'_> {
         if let Err(broken) = ended {
             return Err(self.roll_back(broken, stored).await);
         }
-        let commit = CommitRotation { id: self.id, key_id: self.key_id, overlap_seconds: self.args.overlap.map(Span::seconds) };
+        let commit =
+            CommitRotation { id: self.id, key_id: self.key_id, overlap_seconds: self.args.overlap.map(Span::seconds) };
         match self.client.call(&commit, CallOptions::default()).await {
             Ok(answer) => self.show(answer.into_output(), &secret, &stored),
             Err(why) => Err(self.roll_back(Broken { step: "commit", why }, stored).await),

@@ -40,7 +40,11 @@ pub(super) fn run(session: &Session, args: &Scan) -> Outcome {
     for path in &args.paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().take(MAX_STDIN).read_to_end(&mut bytes).map_err(|cause| unreadable(path, &cause))?;
+            std::io::stdin()
+                .lock()
+                .take(MAX_STDIN)
+                .read_to_end(&mut bytes)
+                .map_err(|cause| unreadable(path, &cause))?;
             findings("-", &bytes, args.public).iter().try_for_each(|finding| list.row(finding))?;
             continue;
         }
@@ -70,7 +74,8 @@ fn unreadable(path: &Path, cause: &std::io::Error) -> Failure {
 
 /// Every file under `path`, in the order of names. Links are not followed.
 fn walk(path: &Path, named: bool, each: &mut impl FnMut(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    let found = if named { path.metadata() } else { path.symlink_metadata() }.map_err(|cause| unreadable(path, &cause))?;
+    let found =
+        if named { path.metadata() } else { path.symlink_metadata() }.map_err(|cause| unreadable(path, &cause))?;
     if found.is_file() {
         return each(path);
     }
@@ -101,7 +106,14 @@ fn findings(file: &str, bytes: &[u8], public: bool) -> Vec<Finding> {
         let before = &bytes[..found.offset];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-        Finding { place: format!("{file}:{line}"), file: file.to_owned(), line, column, kind: found.kind, public_id: found.public_id }
+        Finding {
+            place: format!("{file}:{line}"),
+            file: file.to_owned(),
+            line,
+            column,
+            kind: found.kind,
+            public_id: found.public_id,
+        }
     };
     found.map(finding).collect()
 }

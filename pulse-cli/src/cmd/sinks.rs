@@ -48,7 +48,8 @@ pub(super) fn plan(session: &Session, args: &key::Rotate) -> Result<Vec<Sink>, F
     let mut sinks = Vec::new();
     for path in &args.secret_to_file {
         if path.exists() {
-            return Err(Failure::usage(format!("{} exists already", path.display())).hint("--secret-to-file writes a new file."));
+            return Err(Failure::usage(format!("{} exists already", path.display()))
+                .hint("--secret-to-file writes a new file."));
         }
         sinks.push(Sink::File(path.clone()));
     }
@@ -59,7 +60,8 @@ pub(super) fn plan(session: &Session, args: &key::Rotate) -> Result<Vec<Sink>, F
     }
     for name in &args.secret_to_github_output {
         let path = session.env.get("GITHUB_OUTPUT").ok_or_else(|| {
-            Failure::usage("GITHUB_OUTPUT is not set").hint("--secret-to-github-output works in a step of GitHub Actions.")
+            Failure::usage("GITHUB_OUTPUT is not set")
+                .hint("--secret-to-github-output works in a step of GitHub Actions.")
         })?;
         if !is_variable(&name.replace('-', "_")) {
             return Err(Failure::usage(format!("{name:?} is not the name of an output")));
@@ -89,7 +91,9 @@ impl Sink {
 
     /// Hands the secret over.
     pub(super) async fn store(&self, session: &Session, secret: &str) -> Result<Stored, Failure> {
-        let failed = |path: &Path, cause: std::io::Error| Failure::unexpected(format!("{} cannot be written: {cause}", path.display()));
+        let failed = |path: &Path, cause: std::io::Error| {
+            Failure::unexpected(format!("{} cannot be written: {cause}", path.display()))
+        };
         let undo = match self {
             Self::Command(text) => {
                 command(session, text, Some(secret), secret).await?;
@@ -211,7 +215,8 @@ pub(super) async fn command(session: &Session, text: &str, input: Option<&str>, 
     let said = String::from_utf8_lossy(&said).replace(secret, "<secret>");
     let skipped = said.chars().count().saturating_sub(WORDS);
     let said: String = said.trim().chars().skip(skipped).collect();
-    let why = output.status.code().map_or_else(|| "was killed".to_owned(), |code| format!("failed with exit code {code}"));
+    let why =
+        output.status.code().map_or_else(|| "was killed".to_owned(), |code| format!("failed with exit code {code}"));
     Err(failed(why).hint(if said.is_empty() { String::new() } else { format!("It said: {said}") }))
 }
 
@@ -221,7 +226,10 @@ mod tests {
 
     #[test]
     fn a_variable_is_set_in_its_place_or_at_the_end() {
-        assert_eq!(with_variable("A=1\nexport KEY = old\n# KEY=2\nKEY=3\n", "KEY", "new"), "A=1\nexport KEY=new\n# KEY=2\n");
+        assert_eq!(
+            with_variable("A=1\nexport KEY = old\n# KEY=2\nKEY=3\n", "KEY", "new"),
+            "A=1\nexport KEY=new\n# KEY=2\n"
+        );
         assert_eq!(with_variable("KEYS=1", "KEY", "new"), "KEYS=1\nKEY=new\n");
         assert_eq!(with_variable("", "KEY", "new"), "KEY=new\n");
     }

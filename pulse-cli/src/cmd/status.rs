@@ -21,11 +21,22 @@ use crate::{
 };
 
 const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
-    "target", "rule", "state", "store.state", "store.name", "store.detail", "store.latency_ms", "livekit.state", "livekit.name",
-    "livekit.detail", "livekit.latency_ms", "version", "schema_version", "uptime_seconds",
+    "target",
+    "rule",
+    "state",
+    "store.state",
+    "store.name",
+    "store.detail",
+    "store.latency_ms",
+    "livekit.state",
+    "livekit.name",
+    "livekit.detail",
+    "livekit.latency_ms",
+    "version",
+    "schema_version",
+    "uptime_seconds",
 ]);
-const ME: View =
-    View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
+const ME: View = View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
 const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[]).id("pulse_admin_token");
 
 /// The status with the target that it is of.
@@ -74,15 +85,24 @@ pub(super) async fn rotate_admin(session: &Session, args: system::AdminRotate) -
     if !args.change.dry_run && !client.is_curl() {
         session.prompts().confirm("Replace the operator's token? The old one stops at once.", &[])?;
         if args.token_to_file.as_ref().is_some_and(|path| path.exists()) {
-            return Err(Failure::usage("the file for the new token exists already").hint("Name a new file. Nothing was changed."));
+            return Err(Failure::usage("the file for the new token exists already")
+                .hint("Name a new file. Nothing was changed."));
         }
     }
     match (client.call(&RotateAdminToken {}, options).await?, &args.token_to_file) {
         (Answer::Done { output: AdminToken { pulse_admin_token: Some(token), created_at }, .. }, Some(path)) => {
             if let Err(cause) = write_private(path, &format!("{}\n", token.expose())) {
                 // The old token is gone: the new one must not be lost as well.
-                session.printer.note(&format!("{} cannot be written ({cause}); the new token is: {}", path.display(), token.expose()));
-                return Err(Failure::new(crate::exit::PARTLY, "sink_failed", "the token was replaced, but not written to the file"));
+                session.printer.note(&format!(
+                    "{} cannot be written ({cause}); the new token is: {}",
+                    path.display(),
+                    token.expose()
+                ));
+                return Err(Failure::new(
+                    crate::exit::PARTLY,
+                    "sink_failed",
+                    "the token was replaced, but not written to the file",
+                ));
             }
             session.printer.document(&ADMIN, &Stored { token_file: path.display().to_string(), created_at })?;
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use pulse_core::{
     boot::open::open_store,
     config::{Settings, StoreLocation},
+    error::Code,
     metrics::Metrics,
     store::{schema::SCHEMA_VERSION, sqlite::maintenance},
 };
@@ -20,7 +21,8 @@ use crate::{
     ui::{View, progress::Progress},
 };
 
-const CHECK: View = View::new(&["path", "ok", "schema_version", "logs", "problem_count", "problems", "collections"], &[]).id("ok");
+const CHECK: View =
+    View::new(&["path", "ok", "schema_version", "logs", "problem_count", "problems", "collections"], &[]).id("ok");
 const MIGRATE: View = View::new(&["path", "from", "to"], &[]).id("to");
 const BACKUP: View = View::new(&["path", "bytes", "schema_version", "taken_at"], &[]).id("path");
 const RESTORE: View = View::new(&["path", "bytes", "schema_version", "previous"], &[]).id("path");
@@ -58,7 +60,10 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
             if args.dry_run {
                 return foretell(session, path.display().to_string());
             }
-            session.prompts().confirm(&format!("Migrate {}?", path.display()), &["Older versions of Pulse cannot open it then.".to_owned()])?;
+            session.prompts().confirm(
+                &format!("Migrate {}?", path.display()),
+                &["Older versions of Pulse cannot open it then.".to_owned()],
+            )?;
             session.printer.document(&MIGRATE, &maintenance::migrate(path)?)?;
             DONE
         }
@@ -67,7 +72,8 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
         (Store::Check, StoreLocation::Mongo { .. }) => mongo(session, &settings, None).await,
         (Store::Migrate(args), StoreLocation::Mongo { .. }) => mongo(session, &settings, Some(&args)).await,
         (Store::Backup(_) | Store::Restore(_), StoreLocation::Mongo { .. }) => {
-            Err(Failure::usage("a MongoDB store is backed up with MongoDB's own tools").hint("mongodump and mongorestore, with --oplog."))
+            Err(Failure::usage("a MongoDB store is backed up with MongoDB's own tools")
+                .hint("mongodump and mongorestore, with --oplog."))
         }
         (_, StoreLocation::Memory) => Err(Failure::usage("a store in memory has nothing to work on")),
     }
@@ -82,7 +88,9 @@ fn settings(session: &Session) -> Result<Settings, Failure> {
 }
 
 fn foretell(session: &Session, path: String) -> Outcome {
-    session.printer.document(&MIGRATE, &Foretold { dry_run: true, result: FutureStore { path, to: SCHEMA_VERSION } })?;
+    session
+        .printer
+        .document(&MIGRATE, &Foretold { dry_run: true, result: FutureStore { path, to: SCHEMA_VERSION } })?;
     session.printer.advice("dry run: nothing was changed");
     DONE
 }
@@ -95,8 +103,14 @@ fn backup(session: &Session, path: &Path, args: &Backup) -> Outcome {
     let mut bar = progress(session, "backup");
     let report = maintenance::backup(path, &args.file, args.overwrite, session.now(), &mut |done, of| bar.at(done, of));
     bar.finish();
-    session.printer.document(&BACKUP, &report?)?;
-    session.printer.advice("The secrets of the store are not in it: keep its .keys file, or API_KEY_PEPPER and PULSE_MASTER_KEY, as well.");
+    let report = report.map_err(|error| match error.code() {
+        Code::Conflict => Failure::from(error).hint("Choose another name, or replace the file with --overwrite."),
+        _ => error.into(),
+    })?;
+    session.printer.document(&BACKUP, &report)?;
+    session.printer.advice(
+        "The secrets of the store are not in it: keep its .keys file, or API_KEY_PEPPER and PULSE_MASTER_KEY, as well.",
+    );
     DONE
 }
 
@@ -121,7 +135,9 @@ async fn mongo(session: &Session, settings: &Settings, migrate: Option<&Migrate>
     match migrate {
         Some(Migrate { dry_run: true }) => return foretell(session, path),
         Some(_) => {
-            session.prompts().confirm(&format!("Migrate {path}?"), &["Older versions of Pulse cannot open it then.".to_owned()])?;
+            session
+                .prompts()
+                .confirm(&format!("Migrate {path}?"), &["Older versions of Pulse cannot open it then.".to_owned()])?;
             opened.store.prepare().await?;
         }
         None => {}

@@ -16,12 +16,25 @@ use crate::{
 };
 
 const VIEW: View =
-    View::new(&["token", "server_url", "room_name", "identity", "expires_at"], &["region", "fallback_urls"]).id("token");
+    View::new(&["token", "server_url", "room_name", "identity", "expires_at"], &["region", "fallback_urls"])
+        .id("token");
 const VALIDATION: View = View::new(&["valid", "reasons"], &[]).id("valid").detail(&[
-    "valid", "reasons", "claims.room_name", "claims.identity", "claims.name", "claims.can_publish", "claims.can_subscribe",
-    "claims.can_publish_data", "claims.can_publish_sources", "claims.hidden", "claims.jti", "claims.issued_at", "claims.expires_at",
+    "valid",
+    "reasons",
+    "claims.room_name",
+    "claims.identity",
+    "claims.name",
+    "claims.can_publish",
+    "claims.can_subscribe",
+    "claims.can_publish_data",
+    "claims.can_publish_sources",
+    "claims.hidden",
+    "claims.jti",
+    "claims.issued_at",
+    "claims.expires_at",
 ]);
-const REVOCATION: View = View::new(&["id", "kind", "value", "before", "reason", "expires_at"], &["project_id", "created_at"]).id("id");
+const REVOCATION: View =
+    View::new(&["id", "kind", "value", "before", "reason", "expires_at"], &["project_id", "created_at"]).id("id");
 
 pub(super) async fn run(session: &Session, command: token::Token) -> Outcome {
     match command {
@@ -50,7 +63,11 @@ pub(super) async fn run(session: &Session, command: token::Token) -> Outcome {
 }
 
 /// The project that is named; a project's key needs none.
-async fn project(session: &Session, client: &Client, of: &token::Of) -> Result<Option<pulse_core::id::ProjectId>, Failure> {
+async fn project(
+    session: &Session,
+    client: &Client,
+    of: &token::Of,
+) -> Result<Option<pulse_core::id::ProjectId>, Failure> {
     let default = session.default_project();
     match of.project.as_deref().or(default.as_deref()) {
         Some(text) => names::project(session, client, text, of.org.as_deref(), false).await.map(Some),

@@ -15,7 +15,17 @@ use crate::{
 };
 
 const INSPECTION: View = View::new(&["identity", "room"], &[]).id("jti").detail(&[
-    "algorithm", "key", "identity", "name", "kind", "room", "project_id", "jti", "not_before", "expires_at", "life_seconds",
+    "algorithm",
+    "key",
+    "identity",
+    "name",
+    "kind",
+    "room",
+    "project_id",
+    "jti",
+    "not_before",
+    "expires_at",
+    "life_seconds",
 ]);
 const FINDING: View = View::new(&["severity", "code", "detail"], &["field"]).id("code");
 const VERDICT: View = View::new(&["valid", "signature", "reasons"], &["expires_at"]).id("valid");
@@ -60,7 +70,8 @@ pub(super) fn lint(session: &Session, args: &Lint) -> Outcome {
 pub(super) fn verify(session: &Session, args: &Verify) -> Outcome {
     let from_variable = || session.env.get("LIVEKIT_API_SECRET").map(Secret::new);
     let secret = args.secret_file.as_deref().map(input::secret).transpose()?.or_else(from_variable);
-    let secret = secret.ok_or_else(|| Failure::usage("no secret is given").hint("Use --secret-file FILE, or LIVEKIT_API_SECRET."))?;
+    let secret = secret
+        .ok_or_else(|| Failure::usage("no secret is given").hint("Use --secret-file FILE, or LIVEKIT_API_SECRET."))?;
     let token = input::token(&args.token)?;
     let verdict = inspect::verify(&token, &args.key, &secret, session.now())?;
     session.printer.document(&VERDICT, &verdict)?;

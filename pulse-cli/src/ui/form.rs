@@ -13,7 +13,8 @@ pub fn json(value: &Value) -> String {
 
 /// YAML with a line end.
 pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
-    let text = serde_saphyr::to_string(value).map_err(|error| Failure::unexpected(format!("the result has no YAML form: {error}")))?;
+    let text = serde_saphyr::to_string(value)
+        .map_err(|error| Failure::unexpected(format!("the result has no YAML form: {error}")))?;
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 

@@ -12,17 +12,22 @@ use crate::exit::Failure;
 
 /// The values that the program gives for `input`, each as a line of text: strings as they are, the rest as JSON.
 pub fn run(program: &str, input: &Value) -> Result<Vec<String>, Failure> {
-    let wrong = |what: &str| Failure::usage(format!("the jq expression {program:?} {what}")).hint("--jq takes the language of jq, for example '.[].name'.");
+    let wrong = |what: &str| {
+        Failure::usage(format!("the jq expression {program:?} {what}"))
+            .hint("--jq takes the language of jq, for example '.[].name'.")
+    };
     let arena = Arena::default();
     let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let loaded = Loader::new(defs).load(&arena, File { code: program, path: () });
     let modules = loaded.map_err(|_| wrong("cannot be read"))?;
     let filter = Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
-        let names: Vec<String> = errors.into_iter().flat_map(|(_, list)| list).map(|(name, _)| name.to_owned()).collect();
+        let names: Vec<String> =
+            errors.into_iter().flat_map(|(_, list)| list).map(|(name, _)| name.to_owned()).collect();
         wrong(&format!("uses names that do not exist: {}", names.join(", ")))
     })?;
-    let input = read::parse_single(input.to_string().as_bytes()).map_err(|_| Failure::unexpected("the result cannot be given to jq"))?;
+    let input = read::parse_single(input.to_string().as_bytes())
+        .map_err(|_| Failure::unexpected("the result cannot be given to jq"))?;
     let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new([]));
     let mut lines = Vec::new();
     for value in filter.id.run((context, input)).map(unwrap_valr) {

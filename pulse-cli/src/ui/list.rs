@@ -95,7 +95,9 @@ impl<'a> List<'a> {
             Output::Json => self.printer.text(if self.shown == 0 { "[]\n" } else { "\n]\n" }),
             Output::Csv if self.shown == 0 && !form.no_headers => self.printer.text(&form::csv_header(&self.columns)?),
             Output::Yaml if self.shown == 0 => self.printer.text("[]\n"),
-            Output::Table | Output::Wide => self.printer.text(&table::rows(self.printer.surface(), &self.columns, &self.kept)),
+            Output::Table | Output::Wide => {
+                self.printer.text(&table::rows(self.printer.surface(), &self.columns, &self.kept))
+            }
             Output::Jsonl | Output::Yaml | Output::Csv | Output::Name => Ok(()),
         }
     }

@@ -66,9 +66,13 @@ impl Printer {
     /// The printer for faults in the arguments, which say themselves how they want to be told.
     pub fn before_parsing(arguments: &[String], env: &Env) -> Self {
         let pairs = arguments.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
-        let json = pairs.clone().any(|(flag, value)| matches!(flag, "-o" | "--output") && matches!(value, "json" | "jsonl"))
-            || arguments.iter().any(|text| matches!(text.as_str(), "-ojson" | "-o=json" | "--output=json" | "-ojsonl" | "--output=jsonl"));
-        let never = pairs.clone().any(|pair| pair == ("--color", "never")) || arguments.iter().any(|text| text == "--color=never");
+        let json =
+            pairs.clone().any(|(flag, value)| matches!(flag, "-o" | "--output") && matches!(value, "json" | "jsonl"))
+                || arguments.iter().any(|text| {
+                    matches!(text.as_str(), "-ojson" | "-o=json" | "--output=json" | "-ojsonl" | "--output=jsonl")
+                });
+        let never = pairs.clone().any(|pair| pair == ("--color", "never"))
+            || arguments.iter().any(|text| text == "--color=never");
         let output = if json { Output::Json } else { Output::Table };
         Self::with(Form { output, ..Form::default() }, if never { Color::Never } else { Color::Auto }, env)
     }
@@ -205,8 +209,10 @@ impl Printer {
         match answer {
             Answer::Done { output, .. } => self.document(view, &output),
             Answer::DryRun(dry) => {
-                let effects: Vec<String> = dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
-                let effects = if effects.is_empty() { String::new() } else { format!(" (touches: {})", effects.join(", ")) };
+                let effects: Vec<String> =
+                    dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
+                let effects =
+                    if effects.is_empty() { String::new() } else { format!(" (touches: {})", effects.join(", ")) };
                 self.document(view, &dry)?;
                 self.advice(&format!("dry run: nothing was changed{effects}"));
                 Ok(())

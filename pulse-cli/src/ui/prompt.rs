@@ -50,7 +50,10 @@ impl<'a> Prompts<'a> {
     pub fn confirm_by_name(&self, what: &str, name: &str, stakes: &[String]) -> Result<(), Failure> {
         if let Some(given) = &self.global.confirm {
             let same = given == name;
-            let other = || Failure::usage(format!("--confirm says {given:?}, but the {what} is named {name:?}")).hint("Nothing was deleted.");
+            let other = || {
+                Failure::usage(format!("--confirm says {given:?}, but the {what} is named {name:?}"))
+                    .hint("Nothing was deleted.")
+            };
             return if same { Ok(()) } else { Err(other()) };
         }
         if !self.somebody_is_there {
@@ -79,6 +82,7 @@ fn refused() -> Failure {
 fn stopped(error: &InquireError) -> Failure {
     match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => refused(),
-        other => Failure::unexpected(format!("the question cannot be asked: {other}")).hint("Repeat with --yes, or --confirm NAME."),
+        other => Failure::unexpected(format!("the question cannot be asked: {other}"))
+            .hint("Repeat with --yes, or --confirm NAME."),
     }
 }

@@ -58,7 +58,9 @@ fn render(surface: Surface, headers: Vec<String>, rows: Vec<Vec<String>>) -> Str
 fn plain(surface: Surface, headers: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let all: Vec<Vec<String>> = if surface.no_headers { rows } else { std::iter::once(headers).chain(rows).collect() };
     let columns = all.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in &all {
@@ -92,6 +94,9 @@ mod tests {
 
     #[test]
     fn a_single_thing_has_no_line_for_what_it_does_not_have() {
-        assert_eq!(lines(PIPE, &["id", "secret", "ended_at"], &json!({"id": "1", "ended_at": null})), "id        1\nended at  -\n");
+        assert_eq!(
+            lines(PIPE, &["id", "secret", "ended_at"], &json!({"id": "1", "ended_at": null})),
+            "id        1\nended at  -\n"
+        );
     }
 }

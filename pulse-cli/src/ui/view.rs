@@ -51,7 +51,9 @@ pub fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(elements)) => elements.iter().map(|element| cell(Some(element))).collect::<Vec<_>>().join(","),
+        Some(Value::Array(elements)) => {
+            elements.iter().map(|element| cell(Some(element))).collect::<Vec<_>>().join(",")
+        }
         // A thing with a kind is shown by its name.
         Some(Value::Object(fields)) if fields.contains_key("kind") && fields.contains_key("id") => {
             let name = fields.get("name").filter(|name| name.is_string()).or_else(|| fields.get("id"));

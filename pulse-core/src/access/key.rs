@@ -155,7 +155,8 @@ pub fn scan(text: &[u8]) -> Vec<Found> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text[from..].windows(START.len()).position(|window| window == START).map(|at| from + at) {
-        let end = text[at..].iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_')).map_or(text.len(), |n| at + n);
+        let end =
+            text[at..].iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_')).map_or(text.len(), |n| at + n);
         if let Some(presented) = std::str::from_utf8(&text[at..end]).ok().and_then(parse) {
             let (kind, public_id) = match presented {
                 Presented::Public { public_id } => ("public key", Some(public_id.to_owned())),
@@ -204,7 +205,9 @@ mod tests {
             let changed = String::from_utf8(changed).expect("still text");
             assert_eq!(parse(&changed), None, "position {position} may be changed");
         }
-        for bad in ["", "pulse_", "pulse_key_live_", "pülse_key_live_aaaaaaaaaaaaaaaaaaaaaa", &text[..82], &format!("{text}0")] {
+        for bad in
+            ["", "pulse_", "pulse_key_live_", "pülse_key_live_aaaaaaaaaaaaaaaaaaaaaa", &text[..82], &format!("{text}0")]
+        {
             assert_eq!(parse(bad), None, "{bad:?} was taken");
         }
     }

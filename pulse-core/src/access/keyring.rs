@@ -224,9 +224,10 @@ impl Keyring {
             Ok(record) => return Ok(Some(record)),
             Err(guard) => guard,
         };
-        let _permit = self.lookups.try_acquire().map_err(|_| {
-            Error::new(Code::Overloaded, "too many keys are being looked up").retry_after(1)
-        })?;
+        let _permit = self
+            .lookups
+            .try_acquire()
+            .map_err(|_| Error::new(Code::Overloaded, "too many keys are being looked up").retry_after(1))?;
         let epoch = self.epoch.load(Ordering::SeqCst);
         let loaded = self.load(public_id).await?;
         match &loaded {
@@ -331,7 +332,10 @@ impl Keyring {
 
     /// Digests under the current pepper for keys that were used with the previous one.
     pub fn take_rehashed(&self) -> Vec<(KeyId, ProjectId, Digest)> {
-        std::mem::take(&mut *self.rehash.lock()).into_iter().map(|(key, (project, digest))| (key, project, digest)).collect()
+        std::mem::take(&mut *self.rehash.lock())
+            .into_iter()
+            .map(|(key, (project, digest))| (key, project, digest))
+            .collect()
     }
 
     /// Takes the store's generation, just read. Drops the caches when it has changed; tells whether it had.

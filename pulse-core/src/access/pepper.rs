@@ -51,8 +51,11 @@ impl Pepper {
     fn new(secret: &Secret, variable: &str) -> Result<Self> {
         let text = secret.expose();
         if text.chars().count() < MIN_PEPPER_CHARS {
-            return Err(Error::new(Code::Misconfigured, format!("{variable} has fewer than {MIN_PEPPER_CHARS} characters"))
-                .hint("Make one with: openssl rand -base64 32"));
+            return Err(Error::new(
+                Code::Misconfigured,
+                format!("{variable} has fewer than {MIN_PEPPER_CHARS} characters"),
+            )
+            .hint("Make one with: openssl rand -base64 32"));
         }
         let mac = Hmac::<Sha256>::new_from_slice(text.as_bytes()).map_err(Error::internal)?;
         Ok(Self { fingerprint: fingerprint("pulse-pepper", text.as_bytes()), mac })

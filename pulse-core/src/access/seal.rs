@@ -4,8 +4,14 @@
 //! XChaCha20's 192-bit nonces may be drawn at random for any number of secrets
 //! (<https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha>).
 
-use base64::{Engine, engine::general_purpose::{STANDARD, STANDARD_NO_PAD}};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::{Aead, Payload}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -94,13 +100,18 @@ impl Sealer {
         let mut nonce = [0_u8; NONCE_BYTES];
         entropy.fill(&mut nonce);
         let payload = Payload { msg: secret, aad: &place.bytes() };
-        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::internal("a secret could not be sealed"))?;
+        let sealed = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::internal("a secret could not be sealed"))?;
         Ok(Sealed { key: self.fingerprint.clone(), sealed: STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()) })
     }
 
     /// Opens what was sealed for this place under this master key; anything else is an internal error.
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
-        let broken = || Error::internal(format!("the sealed {}.{} of {} does not open", place.collection, place.field, place.id));
+        let broken = || {
+            Error::internal(format!("the sealed {}.{} of {} does not open", place.collection, place.field, place.id))
+        };
         let bytes = STANDARD_NO_PAD.decode(&sealed.sealed).map_err(|_| broken())?;
         let (nonce, body) = bytes.split_at_checked(NONCE_BYTES).ok_or_else(broken)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| broken())?;

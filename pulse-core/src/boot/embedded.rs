@@ -65,7 +65,8 @@ pub(super) fn secrets(
         Some(files) => match read(&files.keys)? {
             Some(secrets) => secrets,
             None if !empty => {
-                return Err(missing(given).hint(format!("The store was made with secrets that stood in {}.", files.keys.display())));
+                return Err(missing(given)
+                    .hint(format!("The store was made with secrets that stood in {}.", files.keys.display())));
             }
             None => {
                 let (pepper, master_key) = made();
@@ -107,7 +108,8 @@ fn read(path: &Path) -> Result<Option<(Secret, Secret)>> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(unusable(path, "cannot be read").because(cause)),
     };
-    let mode = fs::metadata(path).map_err(|cause| unusable(path, "cannot be read").because(cause))?.permissions().mode();
+    let mode =
+        fs::metadata(path).map_err(|cause| unusable(path, "cannot be read").because(cause))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(unusable(path, "can be read by others").hint(format!("chmod 600 {}", path.display())));
     }

@@ -118,9 +118,13 @@ mod tests {
 
     #[test]
     fn toml_takes_names_in_both_cases_and_refuses_unknown_ones() {
-        let values = toml("pulse_listen = \"127.0.0.1:1\"\nPORT = 80\npulse_dev = true\nCORS_ORIGINS = [\"a\", \"b\"]").unwrap();
+        let values =
+            toml("pulse_listen = \"127.0.0.1:1\"\nPORT = 80\npulse_dev = true\nCORS_ORIGINS = [\"a\", \"b\"]").unwrap();
         assert_eq!(values["PULSE_LISTEN"], "127.0.0.1:1");
-        assert_eq!((values["PORT"].as_str(), values["PULSE_DEV"].as_str(), values["CORS_ORIGINS"].as_str()), ("80", "true", "a,b"));
+        assert_eq!(
+            (values["PORT"].as_str(), values["PULSE_DEV"].as_str(), values["CORS_ORIGINS"].as_str()),
+            ("80", "true", "a,b")
+        );
         let faults = toml("listen = 1\nport = 1.5\n[table]").unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>(), ["listen", "port", "table"]);
         assert_eq!(toml("a = 1\nb = [").unwrap_err()[0].name, "line 2");

@@ -15,7 +15,9 @@ pub(super) fn shown(sources: &Sources, store: &StoreLocation, dev: bool) -> Vec<
         let in_dev = |name: &str, text: &'static str| (dev && setting.name == name).then_some(text);
         let default = match setting.name {
             "PULSE_STORE" => file.as_str(),
-            _ => in_dev("LIVEKIT_API_KEY", "devkey").or(in_dev("LIVEKIT_API_SECRET", "secret")).unwrap_or(setting.default),
+            _ => in_dev("LIVEKIT_API_KEY", "devkey")
+                .or(in_dev("LIVEKIT_API_SECRET", "secret"))
+                .unwrap_or(setting.default),
         };
         let (source, text) = given.unwrap_or((SourceKind::Default, default));
         let value = match text {
@@ -65,13 +67,20 @@ pub fn markdown() -> String {
     for setting in TABLE {
         if setting.group != group {
             group = setting.group;
-            let _ = write!(text, "\n## {group}\n\n| Name | Flag | Value | Default | Meaning |\n|---|---|---|---|---|\n");
+            let _ =
+                write!(text, "\n## {group}\n\n| Name | Flag | Value | Default | Meaning |\n|---|---|---|---|---|\n");
         }
         let code = |word: &str| if word.is_empty() { String::new() } else { format!("`{word}`") };
         let flag = setting.flag.map(|flag| code(&format!("--{flag}"))).unwrap_or_default();
         let form = form(setting.kind);
         let secret = if setting.secret { "secret: " } else { "" };
-        let _ = writeln!(text, "| `{}` | {flag} | {secret}{form} | {} | {} |", setting.name, code(setting.default), setting.meaning);
+        let _ = writeln!(
+            text,
+            "| `{}` | {flag} | {secret}{form} | {} | {} |",
+            setting.name,
+            code(setting.default),
+            setting.meaning
+        );
     }
     text
 }

@@ -54,7 +54,18 @@ fn every_fault_is_told_at_once_and_none_shows_a_value() {
     .err()
     .unwrap();
     let names: Vec<&str> = faults.iter().map(|fault| fault.name.as_str()).collect();
-    for name in ["PULSE_LISTEN", "PULSE_STORE", "API_KEY_PEPPER", "PULSE_MASTER_KEY", "PULSE_ADMIN_TOKEN", "CORS_ORIGINS", "PULSE_OUTBOUND_ONLY", "REDIS_URL", "PULSE_TLS_KEY", "LIVEKIT_API_SECRET"] {
+    for name in [
+        "PULSE_LISTEN",
+        "PULSE_STORE",
+        "API_KEY_PEPPER",
+        "PULSE_MASTER_KEY",
+        "PULSE_ADMIN_TOKEN",
+        "CORS_ORIGINS",
+        "PULSE_OUTBOUND_ONLY",
+        "REDIS_URL",
+        "PULSE_TLS_KEY",
+        "LIVEKIT_API_SECRET",
+    ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
     assert!(!faults_error(&faults).message().contains("here-secret"));
@@ -63,7 +74,10 @@ fn every_fault_is_told_at_once_and_none_shows_a_value() {
 #[test]
 fn mongodb_needs_its_secrets_and_names_win_over_each_other_as_documented() {
     let faults = environment(&[("MONGO_URI", "mongodb://u:p@h/db")]).err().unwrap();
-    assert_eq!(faults.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>(), ["API_KEY_PEPPER", "PULSE_MASTER_KEY"]);
+    assert_eq!(
+        faults.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>(),
+        ["API_KEY_PEPPER", "PULSE_MASTER_KEY"]
+    );
     let settings = environment(&[("MONGO_URI", "mongodb://u:p@h/db"), ("PULSE_STORE", "memory:")]).ok().unwrap();
     assert!(matches!(settings.store, StoreLocation::Memory));
     let row = shown(&settings, "MONGO_URI");

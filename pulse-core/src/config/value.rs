@@ -97,14 +97,18 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Parsed<Url> {
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     let network = |element: &str| {
         let single = || element.parse::<IpAddr>().map(IpNet::from);
-        element.parse::<IpNet>().or_else(|_| single()).map_err(|_| "must be networks such as 10.0.0.0/8,::1/128".to_owned())
+        element
+            .parse::<IpNet>()
+            .or_else(|_| single())
+            .map_err(|_| "must be networks such as 10.0.0.0/8,::1/128".to_owned())
     };
     elements(text).map(network).collect()
 }
 
 pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
     let name = |element: &str| {
-        let fits = element.len() <= 64 && element.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let fits =
+            element.len() <= 64 && element.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits { Ok(element.to_owned()) } else { Err("must be names of lower-case letters, digits and -".to_owned()) }
     };
     elements(text).map(name).collect()
@@ -142,7 +146,11 @@ pub(super) fn store(text: &str) -> Parsed<StoreLocation> {
     }
     if let Some(path) = text.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
-        return if path.is_empty() { Err("has no path after sqlite:".to_owned()) } else { Ok(StoreLocation::Sqlite(PathBuf::from(path))) };
+        return if path.is_empty() {
+            Err("has no path after sqlite:".to_owned())
+        } else {
+            Ok(StoreLocation::Sqlite(PathBuf::from(path)))
+        };
     }
     let uri = mongo(text).map_err(|_| "must be sqlite:PATH, memory:, mongodb://... or mongodb+srv://...".to_owned())?;
     Ok(StoreLocation::Mongo { uri, database: None })

@@ -119,7 +119,10 @@ impl Claims<'_> {
     }
 
     fn moment(&self, name: &str) -> Option<Timestamp> {
-        #[expect(clippy::cast_possible_truncation, reason = "a fraction of a second does not matter, and the cast saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a fraction of a second does not matter, and the cast saturates"
+        )]
         let seconds = |value: &Value| value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64));
         self.all.get(name).and_then(seconds).map(Timestamp::from_secs)
     }
@@ -194,7 +197,12 @@ pub fn verify(token: &str, key: &str, secret: &Secret, now: Timestamp) -> Result
     }
     reasons.extend(claims.outside_its_time());
     let signature = if signed { "good" } else { "bad" };
-    Ok(Verdict { valid: reasons.is_empty(), signature: signature.to_owned(), reasons, expires_at: claims.moment("exp") })
+    Ok(Verdict {
+        valid: reasons.is_empty(),
+        signature: signature.to_owned(),
+        reasons,
+        expires_at: claims.moment("exp"),
+    })
 }
 
 impl Claims<'_> {

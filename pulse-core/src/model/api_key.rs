@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::Name;
 use crate::{
-    access::{Permissions, pepper::Digest, key::Environment},
+    access::{Permissions, key::Environment, pepper::Digest},
     id::{KeyId, ProjectId},
     media::{grants::Grant, room::RoomPattern},
     time::Timestamp,

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::{KeyId, ProjectId}, time::Timestamp};
+use crate::{
+    id::{KeyId, ProjectId},
+    time::Timestamp,
+};
 
 /// The last use of a key, to about a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -87,7 +87,8 @@ pub struct OrganizationView {
 impl Organization {
     /// What a caller sees.
     pub fn view(&self) -> OrganizationView {
-        let Self { id, name, admin_email, plan, labels, created_at, updated_at, deleted_at, purge_at, version } = self.clone();
+        let Self { id, name, admin_email, plan, labels, created_at, updated_at, deleted_at, purge_at, version } =
+            self.clone();
         OrganizationView { id, name, admin_email, plan, labels, created_at, updated_at, deleted_at, purge_at, version }
     }
 }

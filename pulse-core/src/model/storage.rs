@@ -152,10 +152,16 @@ impl StorageInput {
             }
         }
         if self.kind == StorageKind::R2 && self.endpoint.is_none() {
-            faults.push(Fault::new(format!("{at}.endpoint"), "required", "is required for r2: https://<account>.r2.cloudflarestorage.com"));
+            faults.push(Fault::new(
+                format!("{at}.endpoint"),
+                "required",
+                "is required for r2: https://<account>.r2.cloudflarestorage.com",
+            ));
         }
         for (field, value) in [("endpoint", &self.endpoint), ("cdn_base_url", &self.cdn_base_url)] {
-            if let Some(Err(Refused(detail))) = value.as_deref().map(|text| text.parse::<super::text::WebhookUrl>().map(drop)) {
+            if let Some(Err(Refused(detail))) =
+                value.as_deref().map(|text| text.parse::<super::text::WebhookUrl>().map(drop))
+            {
                 faults.push(Fault::new(format!("{at}.{field}"), "bad_url", detail));
             }
         }

@@ -121,7 +121,11 @@ fn preset(text: &str) -> Result<(), Refused> {
     let fits = (1..=40).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         && text.starts_with(|c: char| c.is_ascii_lowercase());
-    if fits { Ok(()) } else { Err("must be 1 to 40 lower-case letters, digits, hyphens and underscores, from a letter".into()) }
+    if fits {
+        Ok(())
+    } else {
+        Err("must be 1 to 40 lower-case letters, digits, hyphens and underscores, from a letter".into())
+    }
 }
 
 fn label_key(text: &str) -> Result<(), Refused> {

@@ -225,10 +225,16 @@ impl CreateKey {
     fn check_maker(&self, cx: &Cx<'_>, scopes: Permissions) -> Result<()> {
         let Some(maker) = cx.call.caller.key() else { return Ok(()) };
         if let Some(missing) = maker.key.scopes.missing(scopes) {
-            return Err(Error::new(Code::Forbidden, format!("this key lacks the scope {missing} and cannot give it on")));
+            return Err(Error::new(
+                Code::Forbidden,
+                format!("this key lacks the scope {missing} and cannot give it on"),
+            ));
         }
         if !maker.key.constraints.is_empty() && self.constraints.as_ref() != Some(&maker.key.constraints) {
-            return Err(Error::new(Code::Forbidden, "a key with constraints can only make keys with the same constraints"));
+            return Err(Error::new(
+                Code::Forbidden,
+                "a key with constraints can only make keys with the same constraints",
+            ));
         }
         if !maker.key.networks.is_empty() && self.networks != maker.key.networks {
             return Err(Error::new(Code::Forbidden, "a key with networks can only make keys with the same networks"));
@@ -301,8 +307,11 @@ async fn make_room(cx: &Cx<'_>, project: ProjectId, batch: &mut Batch) -> Result
     let live = cx.parts.keys.live(project).await?;
     let working = live.iter().filter(|key| key.works(cx.now)).count();
     if working >= MAX_LIVE_KEYS {
-        return Err(Error::new(Code::Conflict, format!("the project has {MAX_LIVE_KEYS} keys, which is the most it can have"))
-            .hint("Revoke keys that are not used: pulse key list shows the last use of each."));
+        return Err(Error::new(
+            Code::Conflict,
+            format!("the project has {MAX_LIVE_KEYS} keys, which is the most it can have"),
+        )
+        .hint("Revoke keys that are not used: pulse key list shows the last use of each."));
     }
     for expired in live.into_iter().filter(|key| !key.works(cx.now) && !key.primary).take(20) {
         ApiKey { state: KeyState::Revoked, revoked_at: expired.expires_at, ..expired }.replace_in(batch)?;
@@ -370,8 +379,12 @@ pub struct GetKey {
 
 impl Operation for GetKey {
     type Output = ApiKeyView;
-    const META: Meta =
-        Meta::read("keys.get", "/v1/projects/{id}/keys/{key_id}", &[Permission::KeysRead], "Get a key, without its secret");
+    const META: Meta = Meta::read(
+        "keys.get",
+        "/v1/projects/{id}/keys/{key_id}",
+        &[Permission::KeysRead],
+        "Get a key, without its secret",
+    );
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -486,7 +499,9 @@ pub struct RotateKey {
 fn overlap(seconds: Option<u32>) -> Result<u32> {
     match seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS) {
         fits if fits <= MAX_OVERLAP_SECONDS => Ok(fits),
-        _ => Err(Error::invalid_field("overlap_seconds", "too_large", format!("must be at most {MAX_OVERLAP_SECONDS}"))),
+        _ => {
+            Err(Error::invalid_field("overlap_seconds", "too_large", format!("must be at most {MAX_OVERLAP_SECONDS}")))
+        }
     }
 }
 
@@ -571,12 +586,16 @@ impl Operation for RotateKey {
 async fn refuse_second_rotation(cx: &Cx<'_>, old: &ApiKey) -> Result<()> {
     let Some(next) = old.rotated_to else { return Ok(()) };
     if old.state == KeyState::Rotated {
-        return Err(Error::new(Code::WrongState, format!("key {} was rotated to {next}", old.id)).hint("Rotate that one."));
+        return Err(
+            Error::new(Code::WrongState, format!("key {} was rotated to {next}", old.id)).hint("Rotate that one.")
+        );
     }
     let pending = cx.parts.keys.get(old.project_id, next).await?.filter(|key| key.works(cx.now));
     match pending {
         None => Ok(()),
-        Some(next) => Err(Error::new(Code::RotationPending, format!("key {} has a pending successor, {}", old.id, next.id))),
+        Some(next) => {
+            Err(Error::new(Code::RotationPending, format!("key {} has a pending successor, {}", old.id, next.id)))
+        }
     }
 }
 
@@ -709,7 +728,8 @@ impl Operation for CancelRotation {
         let after = ApiKey { rotated_to: None, ..old.clone() };
         gone.replace_in(&mut batch)?;
         after.replace_in(&mut batch)?;
-        let (gone, after) = (ApiKey { version: gone.version + 1, ..gone }, ApiKey { version: after.version + 1, ..after });
+        let (gone, after) =
+            (ApiKey { version: gone.version + 1, ..gone }, ApiKey { version: after.version + 1, ..after });
         let trail = trail(&project, &[&old, &next], Some(&old), &after);
         let output = Rotation { key: shown(cx, &gone).await?, replaces: shown(cx, &after).await? };
         Ok(Planned::write(output, batch, trail))

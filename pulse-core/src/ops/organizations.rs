@@ -133,8 +133,12 @@ pub struct ListOrganizations {
 
 impl Operation for ListOrganizations {
     type Output = Page<OrganizationView>;
-    const META: Meta =
-        Meta::read("organizations.list", "/v1/organizations", &[Permission::OrgRead], "List organizations, newest first");
+    const META: Meta = Meta::read(
+        "organizations.list",
+        "/v1/organizations",
+        &[Permission::OrgRead],
+        "List organizations, newest first",
+    );
 
     fn scope(&self) -> Scope {
         Scope::Visible
@@ -239,8 +243,9 @@ impl Operation for UpdateOrganization {
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<OrganizationView>> {
         let before = read(cx, self.id).await?;
         if before.deleted_at.is_some() {
-            return Err(Error::new(Code::WrongState, format!("organization {} is deleted", self.id))
-                .hint("Restore it first."));
+            return Err(
+                Error::new(Code::WrongState, format!("organization {} is deleted", self.id)).hint("Restore it first.")
+            );
         }
         let mut after = before.clone();
         after.name = self.name.clone().unwrap_or(after.name);

@@ -18,7 +18,9 @@ use crate::{
     model::{
         job::JobKind,
         organization::Plan,
-        project::{DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, MAX_PRESETS, Project, ProjectState, ProjectView},
+        project::{
+            DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, MAX_PRESETS, Project, ProjectState, ProjectView,
+        },
         storage::{StorageConfig, StorageInput},
         text::{LabelFilter, Labels, LiveKitUrl, Name, Note, PresetName, RegionName, WebhookUrl},
     },
@@ -82,7 +84,8 @@ fn seal_livekit(cx: &Cx<'_>, key: &str, secret: &SecretText, id: &str, org: &str
 /// The rules that bind a LiveKit address and its credentials together.
 fn livekit_faults(url: Option<&LiveKitUrl>, key: bool, secret: bool, server_url: &str) -> Vec<Fault> {
     let foreign = url.is_some_and(|url| url.as_str() != server_url);
-    let required = |field: &str| Fault::new(field, "required", "is required for a LiveKit that is not the server's own");
+    let required =
+        |field: &str| Fault::new(field, "required", "is required for a LiveKit that is not the server's own");
     let mut faults = Vec::new();
     if (foreign || secret) && !key {
         faults.push(required("livekit_api_key"));
@@ -207,7 +210,9 @@ impl Operation for CreateProject {
         let org = cx.parts.organizations.get(self.org_id).await?;
         let org = org.ok_or_else(|| Error::not_found("organization", self.org_id))?;
         if org.deleted_at.is_some() {
-            return Err(Error::new(Code::WrongState, format!("organization {} is deleted", org.id)).hint("Restore it first."));
+            return Err(
+                Error::new(Code::WrongState, format!("organization {} is deleted", org.id)).hint("Restore it first.")
+            );
         }
         let id = ProjectId::new(cx.now, cx.parts.entropy.as_ref());
         let (id_text, org_text) = (id.to_string(), org.id.to_string());
@@ -480,7 +485,9 @@ impl Operation for UpdateProject {
         faults_or(self.faults(cx), ())?;
         let before = read(cx, self.id).await?;
         if before.state == ProjectState::Deleted {
-            return Err(Error::new(Code::WrongState, format!("project {} is deleted", self.id)).hint("Restore it first."));
+            return Err(
+                Error::new(Code::WrongState, format!("project {} is deleted", self.id)).hint("Restore it first.")
+            );
         }
         let mut after = before.clone();
         self.apply(cx, &mut after)?;

@@ -81,7 +81,8 @@ impl Operation for GetStatus {
             (Health::Ok, _) => Health::Degraded,
             _ => Health::Down,
         };
-        let bare = Status { state, store: None, livekit: None, uptime_seconds: None, version: None, schema_version: None };
+        let bare =
+            Status { state, store: None, livekit: None, uptime_seconds: None, version: None, schema_version: None };
         if !cx.call.caller.is_operator() {
             return Ok(Planned::read(bare));
         }

@@ -76,12 +76,7 @@ pub(crate) fn worker_entry(
             credential_id: None,
         },
         targets: vec![target],
-        context: AuditContext {
-            ip: None,
-            user_agent: None,
-            request_id: request_id.to_owned(),
-            origin: Origin::Worker,
-        },
+        context: AuditContext { ip: None, user_agent: None, request_id: request_id.to_owned(), origin: Origin::Worker },
         changes: Vec::new(),
         prev: String::new(),
         hash: String::new(),

@@ -27,7 +27,8 @@ pub(super) struct Ticket {
 impl Ticket {
     /// The ticket of a call that carries a key and can be replayed.
     pub(super) fn of<O: Operation>(call: &Call, op: &O) -> Result<Option<Self>> {
-        let Some(key) = call.idempotency_key.as_ref().filter(|_| O::META.method == Method::Post && !call.dry_run) else {
+        let Some(key) = call.idempotency_key.as_ref().filter(|_| O::META.method == Method::Post && !call.dry_run)
+        else {
             return Ok(None);
         };
         let request = serde_json::to_value(op).map_err(Error::internal)?.to_string();

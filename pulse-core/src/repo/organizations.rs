@@ -67,7 +67,8 @@ impl Organizations {
         scan.filter.extend(filter.only.map(|id| Condition::Eq("id", id.to_string().into())));
         scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
         scan.filter.extend(filter.plan.map(|plan| Condition::Eq("plan", json!(plan))));
-        scan.filter.extend(filter.labels.iter().skip(1).map(|label| Condition::Contains("label_pairs", label.pair().into())));
+        scan.filter
+            .extend(filter.labels.iter().skip(1).map(|label| Condition::Contains("label_pairs", label.pair().into())));
         if !filter.include_deleted {
             scan.filter.push(Condition::Eq("deleted_at", Value::Null));
         }

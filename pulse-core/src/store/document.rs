@@ -41,7 +41,11 @@ pub fn index_keys(index: &Index, doc: &Value) -> Vec<Vec<Value>> {
             Value::Null => return Vec::new(),
             Value::Array(elements) => {
                 let mut distinct: Vec<&Value> = Vec::with_capacity(elements.len());
-                elements.iter().for_each(|element| if !distinct.contains(&element) { distinct.push(element) });
+                elements.iter().for_each(|element| {
+                    if !distinct.contains(&element) {
+                        distinct.push(element);
+                    }
+                });
                 keys = keys
                     .iter()
                     .flat_map(|key| distinct.iter().map(|element| key.iter().chain([*element]).cloned().collect()))

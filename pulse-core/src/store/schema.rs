@@ -113,7 +113,14 @@ const fn unique(name: &'static str, fields: &'static [&'static str]) -> Index {
 /// Organizations. `living_name` is the folded name while the organization lives, so that names are unique among the living.
 pub static ORGANIZATIONS: Collection = Collection {
     name: "organizations",
-    fields: &[text("name"), text("plan"), optional(text("living_name")), time("created_at"), list("label_pairs"), optional(time("deleted_at"))],
+    fields: &[
+        text("name"),
+        text("plan"),
+        optional(text("living_name")),
+        time("created_at"),
+        list("label_pairs"),
+        optional(time("deleted_at")),
+    ],
     indexes: &[unique("living_name", &["living_name"]), index("label", &["label_pairs"])],
     expires: None,
     log: None,
@@ -170,8 +177,13 @@ pub static KEY_SETS: Collection =
     Collection { name: "key_sets", fields: &[text("project_id")], indexes: &[], expires: None, log: None };
 
 /// When and from where a key was last used, flushed about once a minute.
-pub static KEY_USES: Collection =
-    Collection { name: "key_uses", fields: &[text("project_id"), time("last_used_at")], indexes: &[], expires: None, log: None };
+pub static KEY_USES: Collection = Collection {
+    name: "key_uses",
+    fields: &[text("project_id"), time("last_used_at")],
+    indexes: &[],
+    expires: None,
+    log: None,
+};
 
 /// Revocations of media tokens, kept until no token that they hit can be alive.
 pub static REVOCATIONS: Collection = Collection {
@@ -277,8 +289,16 @@ mod tests {
                 assert!(collection.field(name).is_some(), "{}.{name} is used but not declared", collection.name);
             }
             for index in collection.indexes {
-                let lists = index.fields.iter().filter(|name| collection.field(name).is_some_and(|f| f.kind == FieldType::TextList));
-                assert!(lists.count() <= usize::from(!index.unique), "{}.{} has too many lists", collection.name, index.name);
+                let lists = index
+                    .fields
+                    .iter()
+                    .filter(|name| collection.field(name).is_some_and(|f| f.kind == FieldType::TextList));
+                assert!(
+                    lists.count() <= usize::from(!index.unique),
+                    "{}.{} has too many lists",
+                    collection.name,
+                    index.name
+                );
             }
         }
     }

@@ -157,15 +157,17 @@ impl Store for SqliteStore {
     }
 
     async fn prepare(&self) -> Result<()> {
-        let lock = self.lock.clone();
         let found = self.version.load(Ordering::Relaxed);
-        if found < SCHEMA_VERSION {
-            self.writer.run(move |conn| Ok((migrations::migrate(conn, &lock, MIGRATIONS)?, true))).await?;
-            if found > 0 {
-                self.lock.downgrade()?;
-            }
-            self.version.store(SCHEMA_VERSION, Ordering::Relaxed);
+        if found == SCHEMA_VERSION {
+            return Ok(());
         }
+        let lock = self.lock.clone();
+        let migrated = self.writer.run(move |conn| Ok((migrations::migrate(conn, &lock, MIGRATIONS)?, true))).await;
+        if found > 0 {
+            self.lock.downgrade()?;
+        }
+        migrated?;
+        self.version.store(SCHEMA_VERSION, Ordering::Relaxed);
         Ok(())
     }
 

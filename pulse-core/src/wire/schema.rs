@@ -60,9 +60,8 @@ impl OpSchema {
 
     /// Everything in `fields` that the schema forbids.
     pub fn faults(&self, fields: &Value) -> Result<Vec<Fault>> {
-        let validator = self.validator.get_or_init(|| {
-            jsonschema::options().should_validate_formats(false).build(&self.json).ok()
-        });
+        let validator =
+            self.validator.get_or_init(|| jsonschema::options().should_validate_formats(false).build(&self.json).ok());
         let validator = validator.as_ref().ok_or_else(|| Error::internal("an operation's schema does not compile"))?;
         Ok(faults::of(validator, fields))
     }

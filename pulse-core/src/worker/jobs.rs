@@ -34,7 +34,8 @@ pub(super) async fn run(plane: &ControlPlane) -> Result<usize> {
     let jobs = parts.jobs.claim(parts.clock.now(), CLAIM, LEASE_MILLIS).await?;
     let count = jobs.len();
     for job in jobs {
-        let kind = serde_json::to_value(job.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+        let kind =
+            serde_json::to_value(job.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
         let result = one(plane, &job).await;
         parts.metrics.jobs.with_label_values(&[kind.as_str(), if result.is_ok() { "done" } else { "failed" }]).inc();
         let mut batch = Batch::new();
@@ -72,7 +73,9 @@ fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(i
 async fn delete_children(plane: &ControlPlane, id: OrgId) -> Result<()> {
     let parts = plane.parts();
     loop {
-        let Some(org) = parts.organizations.get(id).await?.filter(|org| org.deleted_at.is_some()) else { return Ok(()) };
+        let Some(org) = parts.organizations.get(id).await?.filter(|org| org.deleted_at.is_some()) else {
+            return Ok(());
+        };
         let children = parts.projects.children(id, false, STEP).await?;
         if children.is_empty() {
             return Ok(());
@@ -99,7 +102,9 @@ async fn restore_children(plane: &ControlPlane, id: OrgId) -> Result<()> {
     let parts = plane.parts();
     let mut left = Vec::new();
     loop {
-        let Some(org) = parts.organizations.get(id).await?.filter(|org| org.deleted_at.is_none()) else { return Ok(()) };
+        let Some(org) = parts.organizations.get(id).await?.filter(|org| org.deleted_at.is_none()) else {
+            return Ok(());
+        };
         let children = parts.projects.children(id, true, STEP).await?;
         let children: Vec<Project> = children.into_iter().filter(|project| !left.contains(&project.id)).collect();
         if children.is_empty() {
@@ -179,9 +184,17 @@ async fn purge(plane: &ControlPlane, project: &Project, job: &Job) -> Result<()>
     commit(plane, batch).await
 }
 
-fn append_audit(plane: &ControlPlane, batch: &mut Batch, action: &str, org: OrgId, target: Target, job: &Job) -> Result<()> {
+fn append_audit(
+    plane: &ControlPlane,
+    batch: &mut Batch,
+    action: &str,
+    org: OrgId,
+    target: Target,
+    job: &Job,
+) -> Result<()> {
     let parts = plane.parts();
-    let entry = crate::plane::worker_entry(action, org, target, &job.request_id, parts.clock.now(), parts.entropy.as_ref());
+    let entry =
+        crate::plane::worker_entry(action, org, target, &job.request_id, parts.clock.now(), parts.entropy.as_ref());
     Audit::append(batch, &entry)
 }
 

@@ -9,7 +9,11 @@ use http::{
     header::{AUTHORIZATION, GetAll},
 };
 use pulse_core::{
-    access::{Caller, caller::unauthenticated, keyring::{Credentials, Keyring}},
+    access::{
+        Caller,
+        caller::unauthenticated,
+        keyring::{Credentials, Keyring},
+    },
     error::Result,
     secret::Secret,
 };

@@ -27,6 +27,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, within: Duration) -> R
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Error::new(Code::BadRequest, "the body did not arrive whole")),
-        Err(_) => Err(Error::new(Code::RequestTimeout, format!("the body did not arrive within {} seconds", within.as_secs()))),
+        Err(_) => Err(Error::new(
+            Code::RequestTimeout,
+            format!("the body did not arrive within {} seconds", within.as_secs()),
+        )),
     }
 }

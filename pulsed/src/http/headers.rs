@@ -62,7 +62,10 @@ impl RequestId {
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>> {
     let mut values = headers.get_all(IF_MATCH).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let bad = || Error::new(Code::BadRequest, "If-Match is not one ETag of Pulse").hint("Send the ETag as it was read, with its quotes: If-Match: \"3\".");
+    let bad = || {
+        Error::new(Code::BadRequest, "If-Match is not one ETag of Pulse")
+            .hint("Send the ETag as it was read, with its quotes: If-Match: \"3\".")
+    };
     let text = value.to_str().map_err(|_| bad())?.trim();
     if values.next().is_some() {
         return Err(bad());
@@ -82,8 +85,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let bytes = value.as_bytes();
     let fits = (1..=255).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) && values.next().is_none();
     let text = value.to_str().ok().filter(|_| fits);
-    text.map(|text| Some(text.to_owned()))
-        .ok_or_else(|| Error::new(Code::BadRequest, "Idempotency-Key is not 1 to 255 visible ASCII characters").hint("Send a UUID, for instance."))
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| {
+        Error::new(Code::BadRequest, "Idempotency-Key is not 1 to 255 visible ASCII characters")
+            .hint("Send a UUID, for instance.")
+    })
 }
 
 /// Refuses a body that is not said to be JSON in UTF-8.
@@ -113,7 +118,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     fn with(name: HeaderName, value: &str) -> HeaderMap {

@@ -8,11 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap,
-    header::USER_AGENT,
-    request::Parts,
-};
+use http::{HeaderMap, header::USER_AGENT, request::Parts};
 use pulse_core::{
     access::{Caller, caller::unauthenticated},
     error::{Code, Error, Fault, Result},
@@ -70,7 +66,8 @@ async fn prepare<'a>(
     }
     let path = path_fields(meta, parts).await?;
     let query = options(call, meta, parts)?;
-    let bytes = if meta.method.has_body() { body::read(&parts.headers, body, app.body_timeout).await? } else { Bytes::new() };
+    let bytes =
+        if meta.method.has_body() { body::read(&parts.headers, body, app.body_timeout).await? } else { Bytes::new() };
     if !bytes.is_empty() {
         headers::check_json(&parts.headers)?;
     }

@@ -47,7 +47,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>, Extension(exchange): Exte
         Err(_) => reasons.push(format!("store: no answer within {} seconds", PATIENCE.as_secs())),
     }
     if !parts.keyring.is_fresh() {
-        reasons.push("store: what was revoked elsewhere is not known here, because it has not been readable".to_owned());
+        reasons
+            .push("store: what was revoked elsewhere is not known here, because it has not been readable".to_owned());
     }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "status": if reasons.is_empty() { "ready" } else { "not_ready" }, "reasons": reasons });
@@ -77,7 +78,9 @@ async fn render(app: &App, exchange: &Exchange, headers: &HeaderMap) -> Result<S
     match call.caller {
         Caller::Operator(_) => app.plane.parts().metrics.render(),
         Caller::Anonymous => Err(unauthenticated()),
-        Caller::Key(_) => Err(Error::new(Code::Forbidden, "metrics are the operator's").hint("Send the operator's token.")),
+        Caller::Key(_) => {
+            Err(Error::new(Code::Forbidden, "metrics are the operator's").hint("Send the operator's token."))
+        }
     }
 }
 

@@ -85,7 +85,10 @@ async fn respond(app: &Arc<App>, peer: Peer, id: &RequestId, request: Request<In
     let refused = if header_bytes(&request) > MAX_HEADERS {
         Some(Error::new(Code::HeadersTooLarge, "the headers are larger than 16 KiB"))
     } else if app.https && !probe && !client::used_tls(peer, request.headers(), &app.trusted_proxies) {
-        Some(Error::new(Code::Forbidden, "this server takes requests over HTTPS only").hint("Use https:// in the address."))
+        Some(
+            Error::new(Code::Forbidden, "this server takes requests over HTTPS only")
+                .hint("Use https:// in the address."),
+        )
     } else {
         None
     };

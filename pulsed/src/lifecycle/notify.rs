@@ -3,7 +3,10 @@
 
 use std::os::{
     linux::net::SocketAddrExt as _,
-    unix::{ffi::OsStrExt as _, net::{SocketAddr, UnixDatagram}},
+    unix::{
+        ffi::OsStrExt as _,
+        net::{SocketAddr, UnixDatagram},
+    },
 };
 
 use crate::config;

@@ -15,7 +15,10 @@ async fn each_mutation_writes_who_did_what_and_what_changed() {
     t.send(&operator(), "organizations.update", &[("id", &id)], "", &body).await.expect("updates");
     let page = t.send(&operator(), "audit.list", &[], &format!("org_id={id}&limit=1"), "").await.expect("lists");
     let entry: AuditEntry = serde_json::from_value(page["data"][0].clone()).expect("an entry");
-    assert_eq!((entry.action.as_str(), entry.seq, entry.actor.id.as_str()), ("organizations.update", 2, "local:tester"));
+    assert_eq!(
+        (entry.action.as_str(), entry.seq, entry.actor.id.as_str()),
+        ("organizations.update", 2, "local:tester")
+    );
     assert_eq!((entry.context.request_id.as_str(), entry.context.ip.as_deref()), ("req-test", Some("127.0.0.1")));
     let changes = serde_json::to_value(&entry.changes).expect("encodes");
     assert_eq!(
@@ -61,7 +64,9 @@ async fn the_chain_verifies_and_a_changed_entry_shows() {
 async fn filters_find_entries() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let count = async |query: String| t.send(&operator(), "audit.list", &[], &query, "").await.expect("lists")["data"].as_array().map(Vec::len);
+    let count = async |query: String| {
+        t.send(&operator(), "audit.list", &[], &query, "").await.expect("lists")["data"].as_array().map(Vec::len)
+    };
     assert_eq!(count(format!("target_id={}", c.id())).await, Some(1));
     assert_eq!(count("action=organizations.*".into()).await, Some(1));
     assert_eq!(count("actor_id=local:tester&outcome=success".into()).await, Some(2));

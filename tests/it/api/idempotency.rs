@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use pulse_core::{
-    error::Code,
-    model::organization::Plan,
-    ops::projects::CreateProject,
-    plane::Answer,
-    store::schema,
-};
+use pulse_core::{error::Code, model::organization::Plan, ops::projects::CreateProject, plane::Answer, store::schema};
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::json;
 
@@ -26,13 +20,16 @@ async fn the_same_request_gets_the_same_answer_secret_included_for_a_day() {
     call.idempotency_key = Some("k-1".into());
     let first = t.plane.execute(&call, &create(org, "p")).await.expect("creates");
     let again = t.plane.execute(&call, &create(org, "p")).await.expect("replays");
-    let (Answer::Done { output: first, replayed: false }, Answer::Done { output: again, replayed: true }) = (first, again) else {
+    let (Answer::Done { output: first, replayed: false }, Answer::Done { output: again, replayed: true }) =
+        (first, again)
+    else {
         panic!("the second answer is not the stored one")
     };
     assert_eq!(first, again);
     assert!(again.pulse_api_secret.is_some());
     assert_eq!(refused(t.plane.execute(&call, &create(org, "q")).await), Code::IdempotencyMismatch);
-    let rows = t.store.scan(pulse_core::store::Scan::new(&schema::IDEMPOTENCY, schema::PRIMARY, vec![])).await.expect("scans");
+    let rows =
+        t.store.scan(pulse_core::store::Scan::new(&schema::IDEMPOTENCY, schema::PRIMARY, vec![])).await.expect("scans");
     let text = rows.rows[0].doc.to_string();
     assert!(!text.contains("pulse_secret_"), "an answer with a secret is stored in the clear: {text}");
     t.clock.advance(Duration::from_secs(24 * 3600));
@@ -67,7 +64,8 @@ async fn a_failure_is_not_stored_and_two_callers_do_not_share_keys() {
     call.idempotency_key = Some("k".into());
     assert_eq!(refused(t.plane.execute(&call, &create(c.org, "a")).await), Code::NameTaken);
     t.plane.execute(&call, &create(c.org, "b")).await.expect("the failure has not taken the key");
-    let other = pulse_core::access::Caller::Operator(pulse_core::access::OperatorVia::Local { os_user: "other".into() });
+    let other =
+        pulse_core::access::Caller::Operator(pulse_core::access::OperatorVia::Local { os_user: "other".into() });
     let mut call = t.call(&other);
     call.idempotency_key = Some("k".into());
     t.plane.execute(&call, &create(c.org, "c")).await.expect("another caller's keys are its own");

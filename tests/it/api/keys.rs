@@ -49,13 +49,24 @@ async fn a_key_has_the_scopes_it_was_made_with_and_no_others() {
 async fn a_key_cannot_make_one_that_may_more_than_itself() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let made = create(&t, &c, json!({ "name": "manager", "scopes": ["keys:write", "project:read"], "constraints": { "rooms": ["a-*"] } })).await;
+    let made = create(
+        &t,
+        &c,
+        json!({ "name": "manager", "scopes": ["keys:write", "project:read"], "constraints": { "rooms": ["a-*"] } }),
+    )
+    .await;
     let caller = t.login(text(&made, "pulse_api_secret")).await.expect("works");
     let id = c.id().to_string();
     let make = async |body: Value| t.send(&caller, "keys.create", &[("id", &id)], "", &body.to_string()).await;
     assert_eq!(refused(make(json!({ "name": "x", "scopes": ["tokens:mint"] })).await), Code::Forbidden);
-    assert_eq!(refused(make(json!({ "name": "x", "scopes": ["project:read"] })).await), Code::Forbidden, "constraints dropped");
-    make(json!({ "name": "x", "scopes": ["project:read"], "constraints": { "rooms": ["a-*"] } })).await.expect("its own");
+    assert_eq!(
+        refused(make(json!({ "name": "x", "scopes": ["project:read"] })).await),
+        Code::Forbidden,
+        "constraints dropped"
+    );
+    make(json!({ "name": "x", "scopes": ["project:read"], "constraints": { "rooms": ["a-*"] } }))
+        .await
+        .expect("its own");
 }
 
 #[tokio::test]
@@ -144,7 +155,8 @@ async fn a_key_rotates_itself_only_with_the_scope_for_it() {
     let key = create(&t, &c, json!({ "name": "ci", "scopes": ["keys:rotate_self"] })).await;
     let caller = t.login(text(&key, "pulse_api_secret")).await.expect("works");
     let other = named(&t, &c, "default").await;
-    let rotate = async |caller, key: &str| t.send(caller, "keys.rotate", &[("id", &id), ("key_id", key)], "", "{}").await;
+    let rotate =
+        async |caller, key: &str| t.send(caller, "keys.rotate", &[("id", &id), ("key_id", key)], "", "{}").await;
     assert_eq!(refused(rotate(&caller, &other).await), Code::Forbidden, "another key");
     assert_eq!(refused(rotate(&c.caller, &other).await), Code::Forbidden, "the default key lacks the scope");
     rotate(&caller, text(&key, "id")).await.expect("itself");
@@ -172,7 +184,8 @@ async fn the_last_use_of_a_key_is_recorded() {
     assert!(key["last_used_at"].is_string(), "a use shows before it is recorded: {key}");
     pulse_core::worker::record_uses(&t.plane).await.expect("records");
     let id = c.id().to_string();
-    let got = t.send(&operator(), "keys.get", &[("id", &id), ("key_id", text(&key, "id"))], "", "").await.expect("gets");
+    let got =
+        t.send(&operator(), "keys.get", &[("id", &id), ("key_id", text(&key, "id"))], "", "").await.expect("gets");
     assert_eq!((&got["last_used_at"], &got["last_used_ip"]), (&key["last_used_at"], &json!("127.0.0.1")));
 }
 

@@ -15,13 +15,19 @@ async fn pages_are_newest_first_and_stay_put_while_rows_are_added() {
     }
     let first = t.send(&operator(), "organizations.list", &[], "limit=2", "").await.expect("lists");
     let names = |page: &serde_json::Value| {
-        page["data"].as_array().expect("rows").iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+        page["data"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(&first), ["org 4", "org 3"]);
     t.clock.advance(std::time::Duration::from_millis(1));
     t.organization("newer", Plan::Free).await;
     let cursor = first["next_cursor"].as_str().expect("a next page").to_owned();
-    let second = t.send(&operator(), "organizations.list", &[], &format!("limit=3&cursor={cursor}"), "").await.expect("lists");
+    let second =
+        t.send(&operator(), "organizations.list", &[], &format!("limit=3&cursor={cursor}"), "").await.expect("lists");
     assert_eq!(names(&second), ["org 2", "org 1", "org 0"]);
     let other = t.send(&operator(), "organizations.list", &[], &format!("plan=Pro&cursor={cursor}"), "").await;
     assert_eq!(refused(other), Code::BadCursor, "a cursor is bound to its filters");
@@ -43,7 +49,12 @@ async fn filters_hold_and_bad_ones_are_refused() {
     }
     let names = async |query: &str| {
         let page = t.send(&operator(), "projects.list", &[], query, "").await.expect("lists");
-        let mut names: Vec<String> = page["data"].as_array().expect("rows").iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect();
+        let mut names: Vec<String> = page["data"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["name"].as_str().expect("a name").to_owned())
+            .collect();
         names.sort();
         names
     };

@@ -44,12 +44,16 @@ async fn a_stale_version_changes_nothing() {
     let t = TestPlane::new().await;
     let id = t.organization("Acme", Plan::Free).await.to_string();
     let rename = |name: &str, version: u64| json!({ "name": name, "version": version }).to_string();
-    t.send(&operator(), "organizations.update", &[("id", &id)], "", &rename("B", 1)).await.expect("version 1 is current");
+    t.send(&operator(), "organizations.update", &[("id", &id)], "", &rename("B", 1))
+        .await
+        .expect("version 1 is current");
     let late = t.send(&operator(), "organizations.update", &[("id", &id)], "", &rename("C", 1)).await;
     assert_eq!(refused(late), Code::VersionMismatch);
     let mut call = t.call(&operator());
     call.if_match = Some(3);
-    let op = serde_json::from_value::<pulse_core::ops::organizations::UpdateOrganization>(json!({ "id": id, "name": "D", "version": 2 }));
+    let op = serde_json::from_value::<pulse_core::ops::organizations::UpdateOrganization>(
+        json!({ "id": id, "name": "D", "version": 2 }),
+    );
     assert_eq!(bad_fields(t.plane.execute(&call, &op.expect("valid")).await), ["version"]);
     let got = t.send(&operator(), "organizations.get", &[("id", &id)], "", "").await.expect("gets");
     assert_eq!((&got["name"], &got["version"]), (&json!("B"), &json!(2)));
@@ -58,7 +62,8 @@ async fn a_stale_version_changes_nothing() {
 #[tokio::test]
 async fn all_bad_fields_come_back_at_once_and_nothing_is_written() {
     let t = TestPlane::new().await;
-    let body = json!({ "name": "", "admin_email": 7, "plan": "Gold", "colour": "red", "labels": { "Bad Key": "x" } }).to_string();
+    let body = json!({ "name": "", "admin_email": 7, "plan": "Gold", "colour": "red", "labels": { "Bad Key": "x" } })
+        .to_string();
     let mut fields = bad_fields(t.send(&operator(), "organizations.create", &[], "", &body).await);
     fields.sort();
     assert_eq!(fields, ["admin_email", "colour", "labels", "name", "plan"]);
@@ -82,7 +87,9 @@ async fn deleting_takes_the_projects_along_and_restoring_brings_back_only_those(
     assert_eq!(project["state"], "deleted", "the worker has marked it");
     t.send(&operator(), "organizations.restore", &[("id", &org)], "", "{}").await.expect("restores");
     worker::run_until_idle(&t.plane).await.expect("works");
-    let state = async |id: &str| t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets")["state"].clone();
+    let state = async |id: &str| {
+        t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets")["state"].clone()
+    };
     assert_eq!(state(&a_id).await, "active");
     assert_eq!(state(&b_id).await, "deleted", "it was deleted on its own before");
     t.login(&a.secret).await.expect("the key works again");

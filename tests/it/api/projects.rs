@@ -16,7 +16,8 @@ async fn create(t: &TestPlane, extra: Value) -> pulse_core::Result<Value> {
 #[tokio::test]
 async fn a_new_project_has_a_key_whose_secret_is_shown_once() {
     let t = TestPlane::new().await;
-    let made = create(&t, json!({ "region": "moon-1", "webhook_url": "https://hooks.example/in" })).await.expect("creates");
+    let made =
+        create(&t, json!({ "region": "moon-1", "webhook_url": "https://hooks.example/in" })).await.expect("creates");
     assert!(made["pulse_api_secret"].as_str().expect("shown once").starts_with("pulse_secret_live_"));
     assert!(made["pulse_api_key"].as_str().expect("shown").starts_with("pulse_key_live_"));
     assert_eq!((&made["region"], &made["webhook_active"]), (&json!("moon-1"), &json!(false)));
@@ -51,9 +52,20 @@ async fn fields_that_belong_together_are_checked_together() {
     let bad = create(&t, json!({ "region": "mars", "livekit_url": "wss://lk.example", "storage_config": { "kind": "gcs", "bucket": "b", "access_key_id": "x" } })).await;
     let mut fields = bad_fields(bad);
     fields.sort();
-    assert_eq!(fields, ["livekit_api_key", "livekit_api_secret", "region", "storage_config.access_key_id", "storage_config.credentials"]);
+    assert_eq!(
+        fields,
+        [
+            "livekit_api_key",
+            "livekit_api_secret",
+            "region",
+            "storage_config.access_key_id",
+            "storage_config.credentials"
+        ]
+    );
     let t = TestPlane::new().await;
-    create(&t, json!({ "livekit_url": "ws://127.0.0.1:7880" })).await.expect("the server's own LiveKit needs no credentials");
+    create(&t, json!({ "livekit_url": "ws://127.0.0.1:7880" }))
+        .await
+        .expect("the server's own LiveKit needs no credentials");
 }
 
 #[tokio::test]
@@ -61,11 +73,19 @@ async fn updates_merge_and_null_clears() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
     let id = c.id().to_string();
-    let update = async |body: Value| t.send(&operator(), "projects.update", &[("id", &id)], "", &body.to_string()).await;
-    let set = update(json!({ "webhook_url": "https://h.example/", "limits": { "requests_per_minute": 7 }, "labels": { "a": "b" } })).await.expect("sets");
+    let update =
+        async |body: Value| t.send(&operator(), "projects.update", &[("id", &id)], "", &body.to_string()).await;
+    let set = update(
+        json!({ "webhook_url": "https://h.example/", "limits": { "requests_per_minute": 7 }, "labels": { "a": "b" } }),
+    )
+    .await
+    .expect("sets");
     assert_eq!(set["limits"], json!({ "requests_per_minute": 7 }));
     let cleared = update(json!({ "webhook_url": null, "limits": null })).await.expect("clears");
-    assert_eq!((&cleared["webhook_url"], &cleared["limits"], &cleared["labels"]), (&Value::Null, &json!({}), &json!({ "a": "b" })));
+    assert_eq!(
+        (&cleared["webhook_url"], &cleared["limits"], &cleared["labels"]),
+        (&Value::Null, &json!({}), &json!({ "a": "b" }))
+    );
     let same = update(json!({ "labels": { "a": "b" } })).await.expect("changes nothing");
     assert_eq!(same["version"], cleared["version"], "what changes nothing makes no version");
 }

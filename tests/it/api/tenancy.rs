@@ -10,8 +10,7 @@ use super::refused;
 fn body(id: &str) -> &'static str {
     match id {
         "projects.suspend" => r#"{"reason":"x"}"#,
-        "projects.update" => r#"{"name":"x"}"#,
-        "keys.create" => r#"{"name":"x"}"#,
+        "projects.update" | "keys.create" => r#"{"name":"x"}"#,
         _ => "{}",
     }
 }
@@ -25,7 +24,8 @@ async fn another_tenants_ids_are_not_found_on_every_route() {
     let make = json!({ "name": "all", "scopes": all }).to_string();
     let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &make).await.expect("creates");
     let caller = t.login(key["pulse_api_secret"].as_str().expect("shown")).await.expect("works");
-    let their_keys = t.send(&operator(), "keys.list", &[("id", &theirs.id().to_string())], "", "").await.expect("lists");
+    let their_keys =
+        t.send(&operator(), "keys.list", &[("id", &theirs.id().to_string())], "", "").await.expect("lists");
     let their_key = their_keys["data"][0]["id"].as_str().expect("an id").to_owned();
     let (org, project) = (theirs.org.to_string(), theirs.id().to_string());
     for route in OPERATIONS.iter().filter(|route| route.meta.path_fields().next().is_some()) {
@@ -65,7 +65,8 @@ async fn lists_and_the_audit_show_a_key_its_own_project_only() {
     assert_eq!(asked["data"], json!([]));
     let log = t.send(&mine.caller, "audit.list", &[], "", "").await.expect("lists").to_string();
     assert!(log.contains(&mine.id().to_string()) && !log.contains(&theirs.id().to_string()), "{log}");
-    let asked = t.send(&mine.caller, "audit.list", &[], &format!("target_id={}", theirs.id()), "").await.expect("lists");
+    let asked =
+        t.send(&mine.caller, "audit.list", &[], &format!("target_id={}", theirs.id()), "").await.expect("lists");
     assert_eq!(asked["data"], json!([]));
 }
 

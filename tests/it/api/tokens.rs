@@ -28,7 +28,12 @@ fn reasons(validation: &Value) -> Vec<&str> {
 
 /// The raw claims of a token, its signature checked.
 fn claims(token: &Value) -> Value {
-    let signer = Signer { url: String::new(), api_key: LIVEKIT_KEY.into(), api_secret: Secret::new(LIVEKIT_SECRET), shared: true };
+    let signer = Signer {
+        url: String::new(),
+        api_key: LIVEKIT_KEY.into(),
+        api_secret: Secret::new(LIVEKIT_SECRET),
+        shared: true,
+    };
     let claims = token::decode_signed(&signer, token.as_str().expect("a text")).expect("signed with the server's key");
     serde_json::to_value(claims).expect("encodes")
 }
@@ -37,16 +42,32 @@ fn claims(token: &Value) -> Value {
 async fn a_token_says_every_grant_and_carries_the_project() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let made = create(&t, &c, json!({ "name": "Alice", "can_publish": false, "metadata": "{\"x\":1}", "attributes": { "team": "red" } })).await.expect("creates");
+    let made = create(
+        &t,
+        &c,
+        json!({ "name": "Alice", "can_publish": false, "metadata": "{\"x\":1}", "attributes": { "team": "red" } }),
+    )
+    .await
+    .expect("creates");
     assert_eq!(made["server_url"], "ws://127.0.0.1:7880");
-    assert_eq!((&made["room_name"], &made["region"], &made["fallback_urls"]), (&json!("standup"), &json!("us-east"), &json!([])));
+    assert_eq!(
+        (&made["room_name"], &made["region"], &made["fallback_urls"]),
+        (&json!("standup"), &json!("us-east"), &json!([]))
+    );
     let claims = claims(&made["token"]);
     assert_eq!(
         claims["video"],
         json!({ "roomJoin": true, "room": format!("{}~standup", c.id()), "canPublish": false, "canSubscribe": true, "canPublishData": false, "canUpdateOwnMetadata": false })
     );
-    assert_eq!((&claims["iss"], &claims["sub"], &claims["name"], &claims["metadata"]), (&json!(LIVEKIT_KEY), &json!("alice"), &json!("Alice"), &json!("{\"x\":1}")));
-    assert_eq!(claims["exp"].as_u64().expect("a number") - claims["nbf"].as_u64().expect("a number"), 14_400, "four hours by default");
+    assert_eq!(
+        (&claims["iss"], &claims["sub"], &claims["name"], &claims["metadata"]),
+        (&json!(LIVEKIT_KEY), &json!("alice"), &json!("Alice"), &json!("{\"x\":1}"))
+    );
+    assert_eq!(
+        claims["exp"].as_u64().expect("a number") - claims["nbf"].as_u64().expect("a number"),
+        14_400,
+        "four hours by default"
+    );
     assert_eq!(claims["attributes"], json!({ "team": "red", "pulse.project_id": c.id(), "pulse.jti": claims["jti"] }));
     assert!(claims["kind"].is_null() && claims["sip"].is_null());
 }
@@ -72,14 +93,22 @@ async fn what_must_not_be_in_a_token_is_refused() {
         (json!({ "attributes": { "pulse.project_id": "x" } }), "attributes.pulse.project_id"),
         (json!({ "attributes": { "lk.x": "x" } }), "attributes.lk.x"),
         (json!({ "metadata": "x".repeat(64_001) }), "metadata"),
-        (json!({ "room_config": { "egress": { "room": { "file": { "s3": { "secret": "x" } } } } } }), "room_config.egress"),
+        (
+            json!({ "room_config": { "egress": { "room": { "file": { "s3": { "secret": "x" } } } } } }),
+            "room_config.egress",
+        ),
         (json!({ "room_config": { "maxParticipants": "many" } }), "room_config"),
         (json!({ "preset": "king" }), "preset"),
         (json!({ "preset": "viewer", "can_publish": true }), "can_publish"),
         (json!({ "region": "eu-west" }), "region"),
         (json!({ "can_publish_sources": ["window"] }), "can_publish_sources[0]"),
     ] {
-        assert_eq!(bad_fields(create(&t, &c, extra.clone()).await), [field], "{}", &extra.to_string().chars().take(80).collect::<String>());
+        assert_eq!(
+            bad_fields(create(&t, &c, extra.clone()).await),
+            [field],
+            "{}",
+            &extra.to_string().chars().take(80).collect::<String>()
+        );
     }
 }
 
@@ -89,8 +118,12 @@ async fn presets_give_and_other_fields_narrow() {
     let c = t.customer("a").await;
     let video = async |extra: Value| claims(&create(&t, &c, extra).await.expect("creates")["token"])["video"].clone();
     let viewer = video(json!({ "preset": "viewer" })).await;
-    assert_eq!((&viewer["canPublish"], &viewer["canSubscribe"], &viewer["canPublishData"]), (&json!(false), &json!(true), &json!(false)));
-    let speaker = video(json!({ "preset": "speaker", "can_publish_sources": ["microphone"], "can_subscribe": false })).await;
+    assert_eq!(
+        (&viewer["canPublish"], &viewer["canSubscribe"], &viewer["canPublishData"]),
+        (&json!(false), &json!(true), &json!(false))
+    );
+    let speaker =
+        video(json!({ "preset": "speaker", "can_publish_sources": ["microphone"], "can_subscribe": false })).await;
     assert_eq!((&speaker["canPublishSources"], &speaker["canSubscribe"]), (&json!(["microphone"]), &json!(false)));
     let wider = create(&t, &c, json!({ "preset": "speaker", "can_publish_sources": ["screen_share"] })).await;
     assert_eq!(bad_fields(wider), ["can_publish_sources"]);
@@ -111,14 +144,24 @@ async fn a_keys_constraints_bind_its_tokens() {
     let id = c.id().to_string();
     let body = json!({ "name": "sales", "scopes": ["tokens:mint"], "constraints": { "rooms": ["sales-*"], "max_ttl_seconds": 3600, "grants": ["subscribe"] } });
     let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &body.to_string()).await.expect("creates");
-    let sales = Customer { caller: t.login(key["pulse_api_secret"].as_str().expect("shown")).await.expect("works"), ..c };
+    let sales =
+        Customer { caller: t.login(key["pulse_api_secret"].as_str().expect("shown")).await.expect("works"), ..c };
     let made = create(&t, &sales, json!({ "room_name": "sales-emea" })).await.expect("creates");
     let claims = claims(&made["token"]);
-    assert_eq!((&claims["video"]["canPublish"], &claims["video"]["canSubscribe"], &claims["video"]["canPublishData"]), (&json!(false), &json!(true), &json!(false)));
+    assert_eq!(
+        (&claims["video"]["canPublish"], &claims["video"]["canSubscribe"], &claims["video"]["canPublishData"]),
+        (&json!(false), &json!(true), &json!(false))
+    );
     assert_eq!(claims["exp"].as_u64().expect("a number") - claims["nbf"].as_u64().expect("a number"), 3_600);
     assert_eq!(refused(create(&t, &sales, json!({})).await), Code::Forbidden, "another room");
-    assert_eq!(refused(create(&t, &sales, json!({ "room_name": "sales-x", "can_publish": true })).await), Code::Forbidden);
-    assert_eq!(bad_fields(create(&t, &sales, json!({ "room_name": "sales-x", "ttl_seconds": 3601 })).await), ["ttl_seconds"]);
+    assert_eq!(
+        refused(create(&t, &sales, json!({ "room_name": "sales-x", "can_publish": true })).await),
+        Code::Forbidden
+    );
+    assert_eq!(
+        bad_fields(create(&t, &sales, json!({ "room_name": "sales-x", "ttl_seconds": 3601 })).await),
+        ["ttl_seconds"]
+    );
 }
 
 #[tokio::test]
@@ -126,13 +169,19 @@ async fn a_projects_own_livekit_signs_with_its_own_key_and_keeps_room_names() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
     let id = c.id().to_string();
-    let own = json!({ "livekit_url": "wss://lk.example", "livekit_api_key": "APIown", "livekit_api_secret": "own-secret" });
+    let own =
+        json!({ "livekit_url": "wss://lk.example", "livekit_api_key": "APIown", "livekit_api_secret": "own-secret" });
     t.send(&operator(), "projects.update", &[("id", &id)], "", &own.to_string()).await.expect("updates");
     let c = Customer { caller: t.login(&c.secret).await.expect("works"), ..c };
     let made = create(&t, &c, json!({})).await.expect("creates");
-    let signer = Signer { url: String::new(), api_key: "APIown".into(), api_secret: Secret::new("own-secret"), shared: false };
-    let claims = token::decode_signed(&signer, made["token"].as_str().expect("a text")).expect("signed with the project's key");
-    assert_eq!((claims.livekit.video.room.as_str(), made["server_url"].as_str()), ("standup", Some("wss://lk.example")));
+    let signer =
+        Signer { url: String::new(), api_key: "APIown".into(), api_secret: Secret::new("own-secret"), shared: false };
+    let claims =
+        token::decode_signed(&signer, made["token"].as_str().expect("a text")).expect("signed with the project's key");
+    assert_eq!(
+        (claims.livekit.video.room.as_str(), made["server_url"].as_str()),
+        ("standup", Some("wss://lk.example"))
+    );
     assert_eq!(validate(&t, &c, &made["token"]).await["valid"], true);
 }
 
@@ -142,7 +191,10 @@ async fn validate_says_every_reason_why_a_token_is_bad() {
     let (c, other) = (t.customer("a").await, t.customer("b").await);
     let made = create(&t, &c, json!({ "ttl_seconds": 60 })).await.expect("creates");
     let good = validate(&t, &c, &made["token"]).await;
-    assert_eq!((&good["valid"], &good["claims"]["room_name"], &good["claims"]["attributes"]), (&json!(true), &json!("standup"), &json!({})));
+    assert_eq!(
+        (&good["valid"], &good["claims"]["room_name"], &good["claims"]["attributes"]),
+        (&json!(true), &json!("standup"), &json!({}))
+    );
     let theirs = validate(&t, &other, &made["token"]).await;
     assert_eq!((reasons(&theirs), theirs.get("claims")), (vec!["bad_signature"], None), "another project's token");
     assert_eq!(reasons(&validate(&t, &c, &json!("garbage")).await), ["malformed"]);
@@ -164,7 +216,9 @@ async fn validate_says_every_reason_why_a_token_is_bad() {
 async fn a_refresh_keeps_the_family_and_obeys_todays_policy() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let refresh = async |c: &Customer, token: &Value| t.send(&c.caller, "tokens.refresh", &[], "", &json!({ "token": token }).to_string()).await;
+    let refresh = async |c: &Customer, token: &Value| {
+        t.send(&c.caller, "tokens.refresh", &[], "", &json!({ "token": token }).to_string()).await
+    };
     let made = create(&t, &c, json!({ "ttl_seconds": 600, "can_publish": false })).await.expect("creates");
     t.advance(Duration::from_secs(300)).await;
     let next = refresh(&c, &made["token"]).await.expect("refreshes");
@@ -187,7 +241,11 @@ async fn revocations_hit_what_was_issued_before_and_nothing_after() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
     let revoke = async |body: Value| t.send(&c.caller, "tokens.revoke", &[], "", &body.to_string()).await;
-    for subject in [json!({ "identity": "alice", "reason": "left the company" }), json!({ "room_name": "standup" }), json!({ "all": true })] {
+    for subject in [
+        json!({ "identity": "alice", "reason": "left the company" }),
+        json!({ "room_name": "standup" }),
+        json!({ "all": true }),
+    ] {
         let before = create(&t, &c, json!({})).await.expect("creates");
         let other = create(&t, &c, json!({ "identity": "bob", "room_name": "other" })).await.expect("creates");
         revoke(subject.clone()).await.expect("revokes");
@@ -214,14 +272,19 @@ async fn the_token_source_answers_stock_sdks() {
     assert_eq!((&named["sub"], &named["attributes"]["k"]), (&json!("p"), &json!("v")));
     let empty = t.send(&c.caller, "tokens.source", &[], "", "").await.expect("all fields are optional");
     assert_ne!(claims(&empty["participant_token"])["sub"], json!(""));
-    assert_eq!(bad_fields(t.send(&operator(), "tokens.source", &[], "", "").await), ["project_id"], "it needs a project's key");
+    assert_eq!(
+        bad_fields(t.send(&operator(), "tokens.source", &[], "", "").await),
+        ["project_id"],
+        "it needs a project's key"
+    );
 }
 
 #[tokio::test]
 async fn minting_writes_nothing() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let entries = async || t.send(&operator(), "audit.list", &[], "", "").await.expect("lists")["data"].as_array().map(Vec::len);
+    let entries =
+        async || t.send(&operator(), "audit.list", &[], "", "").await.expect("lists")["data"].as_array().map(Vec::len);
     let before = entries().await;
     create(&t, &c, json!({})).await.expect("creates");
     assert_eq!(entries().await, before);
@@ -236,7 +299,9 @@ async fn a_project_within_a_plan_is_limited_and_told_how() {
         create(&t, &c, json!({})).await.unwrap_or_else(|error| panic!("request {n} of a hundred: {error}"));
     }
     let call = t.call(&c.caller);
-    let op = serde_json::from_value::<pulse_core::ops::tokens::CreateToken>(json!({ "room_name": "r", "identity": "i" })).expect("valid");
+    let op =
+        serde_json::from_value::<pulse_core::ops::tokens::CreateToken>(json!({ "room_name": "r", "identity": "i" }))
+            .expect("valid");
     let error = t.plane.execute(&call, &op).await.expect_err("the hundred and first");
     assert_eq!((error.code(), error.retry_after_seconds()), (Code::RateLimited, Some(1)));
     let told = call.rate.tightest().expect("the edge is told");
@@ -244,7 +309,9 @@ async fn a_project_within_a_plan_is_limited_and_told_how() {
     t.clock.advance(Duration::from_secs(1));
     create(&t, &c, json!({})).await.expect("a second later there is room again");
     let id = c.id().to_string();
-    t.send(&operator(), "projects.update", &[("id", &id)], "", r#"{"limits":{"requests_per_minute":1000}}"#).await.expect("updates");
+    t.send(&operator(), "projects.update", &[("id", &id)], "", r#"{"limits":{"requests_per_minute":1000}}"#)
+        .await
+        .expect("updates");
     t.advance(Duration::from_secs(60)).await;
     let c = Customer { caller: t.login(&c.secret).await.expect("works"), ..c };
     for _ in 0..200 {

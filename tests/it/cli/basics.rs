@@ -75,8 +75,28 @@ fn a_dry_run_changes_nothing() {
     insta::assert_snapshot!(script(
         &cli,
         &[
-            &["project", "delete", "standup", "--dry-run", "-o", "json", "--jq", "{dry_run, effects, state: .result.state}"],
-            &["project", "create", "next", "--org", "acme", "--dry-run", "-o", "json", "--jq", ".result | has(\"pulse_api_secret\")"],
+            &[
+                "project",
+                "delete",
+                "standup",
+                "--dry-run",
+                "-o",
+                "json",
+                "--jq",
+                "{dry_run, effects, state: .result.state}"
+            ],
+            &[
+                "project",
+                "create",
+                "next",
+                "--org",
+                "acme",
+                "--dry-run",
+                "-o",
+                "json",
+                "--jq",
+                ".result | has(\"pulse_api_secret\")"
+            ],
             &["project", "list", "--columns", "name,state"],
         ]
     ));
@@ -85,9 +105,26 @@ fn a_dry_run_changes_nothing() {
 #[test]
 fn secrets_come_from_files_and_stdin() {
     let cli = customer();
-    let with = ["project", "update", "standup", "--livekit-url", "wss://lk.example", "--livekit-api-key", "APIx", "--livekit-api-secret-file", "-", "-o", "json", "--jq", ".own_livekit"];
+    let with = [
+        "project",
+        "update",
+        "standup",
+        "--livekit-url",
+        "wss://lk.example",
+        "--livekit-api-key",
+        "APIx",
+        "--livekit-api-secret-file",
+        "-",
+        "-o",
+        "json",
+        "--jq",
+        ".own_livekit",
+    ];
     assert_eq!(cli.run_with(&with, "a-secret\n").stdout, "true\n");
     let help = cli.ok(&["project", "update", "--help"]);
     assert!(!help.contains("--livekit-api-secret <"), "a secret can be given as the value of a flag");
-    assert_eq!(cli.ok(&["project", "update", "standup", "--clear", "livekit", "-o", "json", "--jq", ".own_livekit"]), "false");
+    assert_eq!(
+        cli.ok(&["project", "update", "standup", "--clear", "livekit", "-o", "json", "--jq", ".own_livekit"]),
+        "false"
+    );
 }

@@ -9,18 +9,28 @@ use super::script;
 #[test]
 fn contexts_are_made_used_and_deleted() {
     let cli = Cli::new();
-    assert_eq!(cli.run_with(&["context", "set", "prod", "--url", "https://pulse.example", "--credential-file", "-"], "a-token\n").code, 0);
-    insta::assert_snapshot!(script(&cli, &[
-        &["context", "set", "here", "--path", "sqlite:data/pulse.db", "--default-org", "acme"],
-        &["context", "set", "bad", "--url", "pulse.example"],
-        &["context", "list"],
-        &["context", "use", "here"],
-        &["context", "use", "nosuch"],
-        &["config", "explain"],
-        &["context", "delete", "here"],
-        &["context", "delete", "here", "--yes", "-q"],
-        &["config", "explain", "-o", "json", "--jq", "map(select(.used))"],
-    ]));
+    assert_eq!(
+        cli.run_with(
+            &["context", "set", "prod", "--url", "https://pulse.example", "--credential-file", "-"],
+            "a-token\n"
+        )
+        .code,
+        0
+    );
+    insta::assert_snapshot!(script(
+        &cli,
+        &[
+            &["context", "set", "here", "--path", "sqlite:data/pulse.db", "--default-org", "acme"],
+            &["context", "set", "bad", "--url", "pulse.example"],
+            &["context", "list"],
+            &["context", "use", "here"],
+            &["context", "use", "nosuch"],
+            &["config", "explain"],
+            &["context", "delete", "here"],
+            &["context", "delete", "here", "--yes", "-q"],
+            &["config", "explain", "-o", "json", "--jq", "map(select(.used))"],
+        ]
+    ));
     let file = cli.path(".config/pulse/credentials.toml");
     let mode = |path| std::fs::metadata(path).expect("the file").permissions().mode() & 0o777;
     assert_eq!(mode(&file), 0o600);
@@ -31,7 +41,8 @@ fn contexts_are_made_used_and_deleted() {
 fn credentials_that_others_can_read_are_refused() {
     let cli = Cli::new();
     cli.run_with(&["context", "set", "prod", "--url", "http://127.0.0.1:1", "--credential-file", "-"], "a-token");
-    std::fs::set_permissions(cli.path(".config/pulse/credentials.toml"), std::fs::Permissions::from_mode(0o644)).expect("chmod");
+    std::fs::set_permissions(cli.path(".config/pulse/credentials.toml"), std::fs::Permissions::from_mode(0o644))
+        .expect("chmod");
     insta::assert_snapshot!(cli.run(&["whoami"]).shown());
 }
 
@@ -39,7 +50,10 @@ fn credentials_that_others_can_read_are_refused() {
 fn another_server_does_not_get_the_old_ones_token() {
     let cli = Cli::new();
     cli.run_with(&["context", "set", "prod", "--url", "https://one.example", "--credential-file", "-"], "a-token");
-    assert_eq!(cli.ok(&["context", "set", "prod", "--url", "https://two.example", "-o", "json", "--jq", ".has_token"]), "false");
+    assert_eq!(
+        cli.ok(&["context", "set", "prod", "--url", "https://two.example", "-o", "json", "--jq", ".has_token"]),
+        "false"
+    );
 }
 
 #[test]

@@ -10,7 +10,17 @@ fn rotate(cli: &Cli, more: &[&str]) -> Run {
 }
 
 fn states(cli: &Cli) -> String {
-    cli.ok(&["key", "list", "--project", "standup", "--include-revoked", "-o", "json", "--jq", "map(.state) | sort | join(\" \")"])
+    cli.ok(&[
+        "key",
+        "list",
+        "--project",
+        "standup",
+        "--include-revoked",
+        "-o",
+        "json",
+        "--jq",
+        "map(.state) | sort | join(\" \")",
+    ])
 }
 
 #[test]
@@ -30,8 +40,16 @@ fn a_rotation_hands_the_secret_to_every_sink_and_keeps_it_to_itself() {
     let run = rotate(
         &cli,
         &[
-            "--secret-to-cmd", "cat > sunk", "--secret-to-file", "secret.txt", "--secret-to-env-file", "app.env:PULSE_API_SECRET",
-            "--secret-to-github-output", "secret", "--verify", "test -s sunk && test -z \"$PULSE_STORE$LIVEKIT_API_SECRET\"",
+            "--secret-to-cmd",
+            "cat > sunk",
+            "--secret-to-file",
+            "secret.txt",
+            "--secret-to-env-file",
+            "app.env:PULSE_API_SECRET",
+            "--secret-to-github-output",
+            "secret",
+            "--verify",
+            "test -s sunk && test -z \"$PULSE_STORE$LIVEKIT_API_SECRET\"",
         ],
     );
     assert_eq!(run.code, 0, "{}", run.shown());
@@ -87,7 +105,8 @@ fn a_second_rotation_is_refused_with_the_first_ones_id() {
 fn bad_sinks_are_refused_before_anything_is_made() {
     let cli = customer();
     std::fs::write(cli.path("taken"), "x").expect("a file");
-    for sink in [["--secret-to-file", "taken"], ["--secret-to-env-file", "no-name"], ["--secret-to-github-output", "x"]] {
+    for sink in [["--secret-to-file", "taken"], ["--secret-to-env-file", "no-name"], ["--secret-to-github-output", "x"]]
+    {
         assert_eq!(rotate(&cli, &sink).code, 2, "{sink:?}");
     }
     assert_eq!(states(&cli), "active");
@@ -107,13 +126,32 @@ fn keys_that_end_soon_are_a_finding() {
 #[test]
 fn a_key_with_constraints_keeps_them() {
     let cli = customer();
-    let create = ["key", "create", "sales", "--project", "standup", "--scope", "tokens:mint", "--room", "sales-*", "--max-ttl", "1h", "--grant", "subscribe", "--network", "203.0.113.0/24"];
+    let create = [
+        "key",
+        "create",
+        "sales",
+        "--project",
+        "standup",
+        "--scope",
+        "tokens:mint",
+        "--room",
+        "sales-*",
+        "--max-ttl",
+        "1h",
+        "--grant",
+        "subscribe",
+        "--network",
+        "203.0.113.0/24",
+    ];
     cli.ok(&create);
-    insta::assert_snapshot!(script(&cli, &[
-        &["key", "get", "sales", "--project", "standup", "--columns", "name,scopes,constraints,networks,state"],
-        &["key", "revoke", "sales", "--project", "standup", "--yes", "-o", "name"],
-        &["key", "revoke", "default", "--project", "standup", "--yes"],
-    ]));
+    insta::assert_snapshot!(script(
+        &cli,
+        &[
+            &["key", "get", "sales", "--project", "standup", "--columns", "name,scopes,constraints,networks,state"],
+            &["key", "revoke", "sales", "--project", "standup", "--yes", "-o", "name"],
+            &["key", "revoke", "default", "--project", "standup", "--yes"],
+        ]
+    ));
 }
 
 #[test]
@@ -124,7 +162,8 @@ fn a_scan_finds_secrets_and_never_prints_them() {
     std::fs::create_dir_all(cli.path("code/src")).expect("a folder");
     std::fs::write(cli.path("code/src/a.txt"), format!("one\nkey = \"{secret}\"\n")).expect("a file");
     std::fs::write(cli.path("code/.git/b.txt"), &secret).expect("a file");
-    std::fs::write(cli.path("code/c.txt"), secret.replace("pulse_secret_live_", "pulse_secret_live_x")).expect("a file");
+    std::fs::write(cli.path("code/c.txt"), secret.replace("pulse_secret_live_", "pulse_secret_live_x"))
+        .expect("a file");
     let run = cli.run(&["key", "scan", "code", "--columns", "place,kind"]);
     insta::assert_snapshot!(run.shown());
     assert!(!run.stdout.contains(&secret[..30]));

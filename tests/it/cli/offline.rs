@@ -14,7 +14,7 @@ fn jwt(claims: &Value) -> String {
 /// A token with about everything that can be wrong, good until 2100.
 fn bad() -> String {
     jwt(&json!({
-        "iss": "APIkey", "sub": "ada", "exp": 4_102_444_800_i64, "kind": "agent", "metadata": "a\u{1b}[31mb",
+        "iss": "APIkey", "sub": "ada", "nbf": 1_700_000_000, "exp": 4_102_444_800_i64, "kind": "agent", "metadata": "a\u{1b}[31mb",
         "video": { "roomJoin": true, "roomCreate": true, "roomAdmin": true, "canPublish": false, "canUpdateOwnMetadata": true },
         "roomConfig": { "egress": { "room": { "fileOutputs": [{ "s3": { "secret": "hush" } }] } } },
     }))
@@ -43,7 +43,10 @@ fn verify_tells_a_good_signature_from_a_bad_one() {
     let token = cli.ok(&["token", "create", "--project", "standup", "--room", "r", "--identity", "i", "-q"]);
     let right = cli.run(&["token", "verify", &token, "-o", "json"]);
     assert_eq!((right.code, right.json()["valid"].as_bool()), (0, Some(true)), "{}", right.shown());
-    let wrong = cli.run_with(&["token", "verify", &token, "--key", "devkey", "--secret-file", "-", "-o", "json"], "another secret");
+    let wrong = cli.run_with(
+        &["token", "verify", &token, "--key", "devkey", "--secret-file", "-", "-o", "json"],
+        "another secret",
+    );
     assert_eq!((wrong.code, wrong.json()["signature"].as_str()), (1, Some("bad")), "{}", wrong.shown());
     let none = cli.run(&["token", "verify", "not-a-token"]);
     assert_eq!(none.code, 2, "{}", none.shown());
@@ -52,13 +55,17 @@ fn verify_tells_a_good_signature_from_a_bad_one() {
 #[test]
 fn validate_refresh_and_revoke_work_on_a_minted_token() {
     let cli = customer();
-    let make = |more: &[&str]| cli.ok(&[&["token", "create", "--project", "standup", "--room", "r", "--identity", "ada", "-q"][..], more].concat());
+    let make = |more: &[&str]| {
+        cli.ok(&[&["token", "create", "--project", "standup", "--room", "r", "--identity", "ada", "-q"][..], more]
+            .concat())
+    };
     let token = make(&[]);
     let validate = |token: &str| cli.run_with(&["token", "validate", "-", "--project", "standup", "-o", "json"], token);
     assert_eq!(validate(&token).code, 0);
     let next = cli.run_with(&["token", "refresh", "-", "--project", "standup", "-q"], &token);
     assert_eq!(next.code, 0, "{}", next.shown());
-    let revoke = cli.run_with(&["token", "revoke", "--project", "standup", "--token", "-", "-o", "json", "--jq", ".kind"], &token);
+    let revoke = cli
+        .run_with(&["token", "revoke", "--project", "standup", "--token", "-", "-o", "json", "--jq", ".kind"], &token);
     assert_eq!(revoke.stdout, "jti\n", "{}", revoke.shown());
     let after = validate(next.stdout.trim());
     assert_eq!((after.code, after.json()["reasons"][0]["code"].as_str()), (1, Some("revoked")), "{}", after.shown());

@@ -41,7 +41,10 @@ fn a_long_list_comes_page_by_page() {
 fn an_error_is_one_object_for_a_program() {
     let cli = customer();
     let run = cli.run(&["project", "get", "nosuch", "-o", "json"]);
-    assert_eq!((run.stdout.as_str(), run.error()["code"].as_str(), run.error()["exit"].as_i64()), ("", Some("not_found"), Some(5)));
+    assert_eq!(
+        (run.stdout.as_str(), run.error()["code"].as_str(), run.error()["exit"].as_i64()),
+        ("", Some("not_found"), Some(5))
+    );
     let usage = cli.run(&["project", "get", "-o", "json"]);
     assert_eq!((usage.stdout.as_str(), usage.error()["code"].as_str(), usage.code), ("", Some("usage"), 2));
     assert_eq!(cli.run(&["project", "list", "--jq", ".["]).code, 2);
@@ -50,12 +53,26 @@ fn an_error_is_one_object_for_a_program() {
 #[test]
 fn curl_shows_the_request_and_sends_nothing() {
     let cli = customer();
-    insta::assert_snapshot!(script(&cli, &[
-        &["org", "create", "never", "--email", "a@b.example", "--curl"],
-        &["project", "list", "--org", "acme", "--curl"],
-        &["key", "revoke", "key_01J00000000000000000000000", "--project", "prj_01J00000000000000000000000", "--if-match", "2", "--curl", "--server", "https://pulse.example"],
-        &["org", "list", "-o", "name"],
-    ]));
+    insta::assert_snapshot!(script(
+        &cli,
+        &[
+            &["org", "create", "never", "--email", "a@b.example", "--curl"],
+            &["project", "list", "--org", "acme", "--curl"],
+            &[
+                "key",
+                "revoke",
+                "key_01J00000000000000000000000",
+                "--project",
+                "prj_01J00000000000000000000000",
+                "--if-match",
+                "2",
+                "--curl",
+                "--server",
+                "https://pulse.example"
+            ],
+            &["org", "list", "-o", "name"],
+        ]
+    ));
 }
 
 #[test]
@@ -65,7 +82,11 @@ fn a_closed_pipe_is_no_failure() {
         cli.ok(&["org", "create", &format!("o{number}"), "--email", "a@b.example", "-q"]);
     }
     let pulse = pulse_tests::cli::program("pulse");
-    let line = format!("{} --local --store sqlite:{} org list --all -o json | head -1; echo ${{PIPESTATUS[0]}}", pulse.display(), cli.path("store/pulse.db").display());
+    let line = format!(
+        "{} --local --store sqlite:{} org list --all -o json | head -1; echo ${{PIPESTATUS[0]}}",
+        pulse.display(),
+        cli.path("store/pulse.db").display()
+    );
     let output = std::process::Command::new("bash").args(["-c", &line]).output().expect("bash");
     assert_eq!((String::from_utf8_lossy(&output.stdout).as_ref(), output.stderr.as_slice()), ("[\n0\n", &b""[..]));
 }

@@ -31,9 +31,36 @@ const SCRIPT: &[&[&str]] = &[
     &["project", "update", "one", "--webhook-url", "https://hooks.example/x", "--name", "uno", "-o", "yaml"],
     &["project", "get", "uno", "-o", "wide"],
     &["project", "get", "prj_00000000000000000000000000"],
-    &["key", "create", "ci", "--project", "uno", "--scope", "tokens:mint,project:read", "-o", "json", "--jq", "del(.pulse_api_secret)"],
+    &[
+        "key",
+        "create",
+        "ci",
+        "--project",
+        "uno",
+        "--scope",
+        "tokens:mint,project:read",
+        "-o",
+        "json",
+        "--jq",
+        "del(.pulse_api_secret)",
+    ],
     &["key", "list", "--project", "uno", "--columns", "name,state,primary,scopes"],
-    &["key", "rotate", "ci", "--project", "uno", "--yes", "--verify", "true", "--secret-to-cmd", "cat >/dev/null", "-o", "json", "--jq", "[.state, .replaces.state, .stored_in]"],
+    &[
+        "key",
+        "rotate",
+        "ci",
+        "--project",
+        "uno",
+        "--yes",
+        "--verify",
+        "true",
+        "--secret-to-cmd",
+        "cat >/dev/null",
+        "-o",
+        "json",
+        "--jq",
+        "[.state, .replaces.state, .stored_in]",
+    ],
     &["key", "rotate", "default", "--project", "uno", "--yes", "--verify", "exit 5", "--overlap", "1h"],
     &["key", "revoke", "default", "--project", "uno", "--yes", "-o", "name"],
     &["project", "suspend", "uno", "--reason", "unpaid", "--yes", "-o", "json", "--jq", "[.state, .suspend_reason]"],
@@ -41,7 +68,20 @@ const SCRIPT: &[&[&str]] = &[
     &["project", "resume", "uno", "-o", "name"],
     &["token", "create", "--project", "uno", "--room", "a~b", "--identity", "i"],
     &["token", "create", "--project", "uno", "--room", "r", "--identity", "i", "--preset", "viewer", "--can-publish"],
-    &["token", "create", "--project", "uno", "--room", "r", "--identity", "i", "-o", "json", "--jq", "[.room_name, .identity, .region]"],
+    &[
+        "token",
+        "create",
+        "--project",
+        "uno",
+        "--room",
+        "r",
+        "--identity",
+        "i",
+        "-o",
+        "json",
+        "--jq",
+        "[.room_name, .identity, .region]",
+    ],
     &["token", "validate", "x.y.z", "--project", "uno", "-o", "json"],
     &["token", "revoke", "--project", "uno", "--identity", "i", "-o", "json", "--jq", ".kind"],
     &["project", "delete", "two", "--confirm", "two", "-o", "json", "--jq", ".state"],
@@ -57,18 +97,21 @@ const SCRIPT: &[&[&str]] = &[
 /// What a difference between the two sides may be: who calls, and the request's id.
 fn same(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("!   request id: "));
-    let plain = lines.map(|line| match line.strip_prefix("! {").and_then(|_| serde_json::from_str::<Value>(&line[2..]).ok()) {
-        Some(mut error) => {
-            if let Some(fields) = error["error"].as_object_mut() {
-                fields.remove("request_id");
+    let plain =
+        lines.map(|line| match line.strip_prefix("! {").and_then(|_| serde_json::from_str::<Value>(&line[2..]).ok()) {
+            Some(mut error) => {
+                if let Some(fields) = error["error"].as_object_mut() {
+                    fields.remove("request_id");
+                }
+                format!("! {error}")
             }
-            format!("! {error}")
-        }
-        None => line.to_owned(),
-    });
+            None => line.to_owned(),
+        });
     let text: Vec<String> = plain.collect();
     let user = text.join("\n");
-    let start = user.find("local:").map(|at| user[at..].split(|c: char| !(c.is_alphanumeric() || "_:-".contains(c))).next().unwrap_or_default().to_owned());
+    let start = user.find("local:").map(|at| {
+        user[at..].split(|c: char| !(c.is_alphanumeric() || "_:-".contains(c))).next().unwrap_or_default().to_owned()
+    });
     start.map_or(user.clone(), |actor| user.replace(&actor, "operator"))
 }
 

@@ -7,16 +7,19 @@ fn a_backup_brings_back_what_was_there() {
     let cli = customer();
     cli.ok(&["store", "backup", "backup.db", "-q"]);
     cli.ok(&["project", "create", "later", "--org", "acme", "-q"]);
-    insta::assert_snapshot!(script(&cli, &[
-        &["store", "check", "-o", "json", "--jq", "{ok, logs, problems, schema_version}"],
-        &["store", "backup", "backup.db"],
-        &["store", "restore", "backup.db"],
-        &["store", "restore", "nosuch.db", "--yes"],
-        &["store", "restore", "backup.db", "--yes", "-q"],
-        &["project", "list", "-o", "name"],
-        &["store", "migrate", "--yes"],
-        &["store", "check", "--server", "http://127.0.0.1:1"],
-    ]));
+    insta::assert_snapshot!(script(
+        &cli,
+        &[
+            &["store", "check", "-o", "json", "--jq", "{ok, logs, problems, schema_version}"],
+            &["store", "backup", "backup.db"],
+            &["store", "restore", "backup.db"],
+            &["store", "restore", "nosuch.db", "--yes"],
+            &["store", "restore", "backup.db", "--yes", "-q"],
+            &["project", "list", "-o", "name"],
+            &["store", "migrate", "--yes"],
+            &["store", "check", "--server", "http://127.0.0.1:1"],
+        ]
+    ));
 }
 
 #[test]

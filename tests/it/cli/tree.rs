@@ -56,7 +56,8 @@ fn every_command_answers_a_program_with_json() {
             continue;
         }
         let name = format!("pulse {}", command.join(" "));
-        let words: Vec<&str> = command.iter().map(String::as_str).chain(arguments(&name).iter().copied()).chain(["-o", "json"]).collect();
+        let words: Vec<&str> =
+            command.iter().map(String::as_str).chain(arguments(&name).iter().copied()).chain(["-o", "json"]).collect();
         let run = cli.run(&words);
         leaves += 1;
         if run.stdout.is_empty() {

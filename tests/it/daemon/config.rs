@@ -7,10 +7,15 @@ use pulse_tests::{daemon::run, temporary_folder};
 #[test]
 fn a_check_shows_each_setting_with_its_source_and_no_secret() {
     let folder = temporary_folder("check");
-    std::fs::write(folder.path().join("a.env"), "PULSE_MAX_REQUESTS=7\nPULSE_LISTEN=127.0.0.1:1\nREDIS_URL=redis://u:very-secret@h\n").unwrap();
+    std::fs::write(
+        folder.path().join("a.env"),
+        "PULSE_MAX_REQUESTS=7\nPULSE_LISTEN=127.0.0.1:1\nREDIS_URL=redis://u:very-secret@h\n",
+    )
+    .unwrap();
     std::fs::write(folder.path().join("a.toml"), "pulse_max_requests = 8\npulse_purge_days = 9\n").unwrap();
     let environment = [("API_KEY_PEPPER", "very-secret-0123456789abcdef01234567"), ("PULSE_DATA", "elsewhere")];
-    let checked = run(folder.path(), &["--check", "--env-file", "a.env", "--config", "a.toml", "--log", "debug"], &environment);
+    let checked =
+        run(folder.path(), &["--check", "--env-file", "a.env", "--config", "a.toml", "--log", "debug"], &environment);
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     let row = |name: &str| {
@@ -32,8 +37,12 @@ fn a_check_shows_each_setting_with_its_source_and_no_secret() {
 #[test]
 fn a_check_and_a_start_tell_all_faults_at_once() {
     let folder = temporary_folder("faults");
-    let environment =
-        [("PULSE_STORE", "postgres://x"), ("CORS_ORIGINS", "*"), ("PULSE_ADMIN_TOKEN", "short-secret"), ("LIVEKIT_API_KEY", "k")];
+    let environment = [
+        ("PULSE_STORE", "postgres://x"),
+        ("CORS_ORIGINS", "*"),
+        ("PULSE_ADMIN_TOKEN", "short-secret"),
+        ("LIVEKIT_API_KEY", "k"),
+    ];
     for flags in [&["--check", "--config", "missing.toml"][..], &["--config", "missing.toml"]] {
         let refused = run(folder.path(), flags, &environment);
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();

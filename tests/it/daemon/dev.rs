@@ -11,7 +11,8 @@ use serde_json::Value;
 /// Runs the printed command as a person would.
 fn token(daemon: &Daemon) -> Value {
     let told = daemon.process.stderr();
-    let command = told.lines().find(|line| line.contains("curl ")).unwrap_or_else(|| panic!("no command in {told}")).trim();
+    let command =
+        told.lines().find(|line| line.contains("curl ")).unwrap_or_else(|| panic!("no command in {told}")).trim();
     let ran = Command::new("sh").args(["-c", command]).current_dir(daemon.folder()).output().unwrap();
     serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{command}: {error}: {ran:?}"))
 }

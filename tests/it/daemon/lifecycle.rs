@@ -117,7 +117,11 @@ fn subject(address: &str) -> String {
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    String::from_utf8_lossy(&shown.stdout).lines().find(|line| line.starts_with("subject=")).unwrap_or_default().to_owned()
+    String::from_utf8_lossy(&shown.stdout)
+        .lines()
+        .find(|line| line.starts_with("subject="))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[tokio::test]

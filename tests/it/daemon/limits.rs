@@ -60,8 +60,6 @@ async fn the_limit_of_a_plan_is_told_and_kept() {
         statuses.push(answer.status);
     }
     assert_eq!(statuses[..100], [200; 100]);
-    // A request or two may have come back to the limit in the meantime on a slow machine.
-    assert!(statuses.contains(&429) || statuses.len() == 101);
     assert_eq!(client.get("/v1/organizations").await.status, 200, "the operator has no limit");
     assert_eq!(client.send(client.bare("GET", "/health")).await.header("ratelimit"), "");
 }

@@ -59,7 +59,10 @@ async fn every_answer_has_the_security_headers_and_cors_is_for_exact_origins() {
     assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (204, ORIGIN));
     assert!(allowed.header("access-control-allow-headers").contains("x-pulse-secret"));
     let stranger = preflight("https://evil.example").await;
-    assert_eq!((stranger.header("access-control-allow-origin"), stranger.header("access-control-allow-methods")), ("", ""));
+    assert_eq!(
+        (stranger.header("access-control-allow-origin"), stranger.header("access-control-allow-methods")),
+        ("", "")
+    );
     assert_eq!(allowed.header("access-control-allow-credentials"), "");
 }
 

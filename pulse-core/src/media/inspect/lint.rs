@@ -37,28 +37,58 @@ fn signature(claims: &Claims<'_>, found: &mut Found) {
     match claims.header.get("alg").and_then(Value::as_str) {
         Some("HS256") => {}
         Some(none) if none.eq_ignore_ascii_case("none") => {
-            found.add(Severity::Error, "not_signed", "alg", "It is not signed: anybody could have made it, and LiveKit refuses it.");
+            found.add(
+                Severity::Error,
+                "not_signed",
+                "alg",
+                "It is not signed: anybody could have made it, and LiveKit refuses it.",
+            );
         }
         Some("HS384" | "HS512") => {
-            found.add(Severity::Info, "other_algorithm", "alg", "It is signed with another algorithm than HS256, which LiveKit's own tools use.");
+            found.add(
+                Severity::Info,
+                "other_algorithm",
+                "alg",
+                "It is signed with another algorithm than HS256, which LiveKit's own tools use.",
+            );
         }
-        _ => found.add(Severity::Error, "bad_algorithm", "alg", "LiveKit takes tokens signed with an API secret only (HS256)."),
+        _ => found.add(
+            Severity::Error,
+            "bad_algorithm",
+            "alg",
+            "LiveKit takes tokens signed with an API secret only (HS256).",
+        ),
     }
     if claims.text("iss").is_none() {
-        found.add(Severity::Error, "no_key", "iss", "It does not say which API key made it, so LiveKit cannot check it.");
+        found.add(
+            Severity::Error,
+            "no_key",
+            "iss",
+            "It does not say which API key made it, so LiveKit cannot check it.",
+        );
     }
 }
 
 fn times(claims: &Claims<'_>, found: &mut Found) {
     let (now, begin) = (claims.now.as_secs(), claims.moment("nbf"));
     match claims.moment("exp") {
-        None => found.add(Severity::Error, "no_end", "exp", "It never ends: whoever has it can use it until the API key is replaced."),
+        None => found.add(
+            Severity::Error,
+            "no_end",
+            "exp",
+            "It never ends: whoever has it can use it until the API key is replaced.",
+        ),
         Some(end) if end.as_secs() + super::LIVEKIT_LEEWAY_SECONDS < now => {
             found.add(Severity::Error, "expired", "exp", format!("It ended at {end}."));
         }
         Some(end) if end.as_secs() <= now => {
             let last = Timestamp::from_secs(end.as_secs() + super::LIVEKIT_LEEWAY_SECONDS);
-            found.add(Severity::Warning, "in_leeway", "exp", format!("It ended at {end}, but LiveKit lets it in until {last}: it allows a minute."));
+            found.add(
+                Severity::Warning,
+                "in_leeway",
+                "exp",
+                format!("It ended at {end}, but LiveKit lets it in until {last}: it allows a minute."),
+            );
         }
         Some(_) if claims.life_seconds().is_some_and(|life| life > LONG_LIFE) => {
             found.add(Severity::Warning, "long_life", "exp", "It is good for more than a day. A client needs it only to join: connected clients get new ones from LiveKit.");
@@ -73,12 +103,22 @@ fn times(claims: &Claims<'_>, found: &mut Found) {
 fn grants(claims: &Claims<'_>, found: &mut Found) {
     for (grant, gives) in SERVER_WIDE {
         if claims.grants(grant) {
-            found.add(Severity::Error, "server_wide", &format!("video.{grant}"), format!("{grant} {gives}: it is for backends, not for clients."));
+            found.add(
+                Severity::Error,
+                "server_wide",
+                &format!("video.{grant}"),
+                format!("{grant} {gives}: it is for backends, not for clients."),
+            );
         }
     }
     if claims.grants("roomAdmin") {
         let whose = claims.room().map_or_else(|| "any room".to_owned(), |room| format!("the room {room:?}"));
-        found.add(Severity::Warning, "room_admin", "video.roomAdmin", format!("roomAdmin removes and mutes anybody in {whose} and changes their permissions."));
+        found.add(
+            Severity::Warning,
+            "room_admin",
+            "video.roomAdmin",
+            format!("roomAdmin removes and mutes anybody in {whose} and changes their permissions."),
+        );
     }
     if !claims.grants("roomJoin") {
         if claims.grants("roomAdmin") || SERVER_WIDE.iter().any(|(grant, _)| claims.grants(grant)) {
@@ -88,45 +128,94 @@ fn grants(claims: &Claims<'_>, found: &mut Found) {
         return;
     }
     if claims.room().is_none() {
-        found.add(Severity::Error, "any_room", "video.room", "It names no room: LiveKit then takes the room that the client names, whichever it is.");
+        found.add(
+            Severity::Error,
+            "any_room",
+            "video.room",
+            "It names no room: LiveKit then takes the room that the client names, whichever it is.",
+        );
     }
     if claims.text("sub").is_none() {
         found.add(Severity::Error, "no_identity", "sub", "It has no identity: LiveKit refuses to let it join.");
     }
-    for (grant, what) in [("canPublish", "send audio and video"), ("canSubscribe", "receive audio and video"), ("canPublishData", "send data messages")] {
+    for (grant, what) in [
+        ("canPublish", "send audio and video"),
+        ("canSubscribe", "receive audio and video"),
+        ("canPublishData", "send data messages"),
+    ] {
         if claims.video(grant).is_none() {
-            found.add(Severity::Warning, "absent_means_yes", &format!("video.{grant}"), format!("{grant} is absent, which LiveKit takes for yes: the client may {what}. Say true or false."));
+            found.add(
+                Severity::Warning,
+                "absent_means_yes",
+                &format!("video.{grant}"),
+                format!("{grant} is absent, which LiveKit takes for yes: the client may {what}. Say true or false."),
+            );
         }
     }
     if claims.grants("canUpdateOwnMetadata") {
-        found.add(Severity::Warning, "own_metadata", "video.canUpdateOwnMetadata", "The client may change its own name, metadata and attributes, so nothing in them can be believed.");
+        found.add(
+            Severity::Warning,
+            "own_metadata",
+            "video.canUpdateOwnMetadata",
+            "The client may change its own name, metadata and attributes, so nothing in them can be believed.",
+        );
     }
     if claims.grants("hidden") {
         found.add(Severity::Info, "hidden", "video.hidden", "Others in the room do not see this participant.");
     }
     if claims.grants("recorder") {
-        found.add(Severity::Warning, "recorder", "video.recorder", "The participant counts as a recorder; this is for LiveKit's own egress.");
+        found.add(
+            Severity::Warning,
+            "recorder",
+            "video.recorder",
+            "The participant counts as a recorder; this is for LiveKit's own egress.",
+        );
     }
 }
 
 fn rest(claims: &Claims<'_>, found: &mut Found) {
     if let Some(kind) = claims.text("kind").filter(|kind| *kind != "standard") {
-        found.add(Severity::Warning, "kind", "kind", format!("The participant counts as {kind}, which other clients treat in a special way."));
+        found.add(
+            Severity::Warning,
+            "kind",
+            "kind",
+            format!("The participant counts as {kind}, which other clients treat in a special way."),
+        );
     }
     if claims.text("jti").is_none() {
         found.add(Severity::Info, "no_jti", "jti", "It has no id, so this one token cannot be revoked alone.");
     }
     if claims.all.get("sip").is_some_and(|sip| sip.get("admin") == Some(&Value::Bool(true))) {
-        found.add(Severity::Error, "sip_admin", "sip.admin", "It manages every SIP trunk of the server: it is for backends, not for clients.");
+        found.add(
+            Severity::Error,
+            "sip_admin",
+            "sip.admin",
+            "It manages every SIP trunk of the server: it is for backends, not for clients.",
+        );
     }
     let config = claims.all.get("roomConfig").filter(|config| !config.is_null());
     if config.is_some_and(|config| config.get("egress").is_some_and(|egress| !egress.is_null())) {
-        found.add(Severity::Error, "config_egress", "roomConfig.egress", "The room's configuration starts an egress, and whoever has the token can read its storage secrets.");
+        found.add(
+            Severity::Error,
+            "config_egress",
+            "roomConfig.egress",
+            "The room's configuration starts an egress, and whoever has the token can read its storage secrets.",
+        );
     } else if config.is_some_and(names_secret) {
-        found.add(Severity::Error, "config_secret", "roomConfig", "The room's configuration holds what looks like a secret, and whoever has the token can read it.");
+        found.add(
+            Severity::Error,
+            "config_secret",
+            "roomConfig",
+            "The room's configuration holds what looks like a secret, and whoever has the token can read it.",
+        );
     }
     if claims.all.get("metadata").is_some_and(|metadata| !metadata.is_string() && !metadata.is_null()) {
-        found.add(Severity::Error, "metadata_type", "metadata", "The metadata is not a text, so LiveKit cannot read the token.");
+        found.add(
+            Severity::Error,
+            "metadata_type",
+            "metadata",
+            "The metadata is not a text, so LiveKit cannot read the token.",
+        );
     }
 }
 
@@ -134,7 +223,8 @@ fn names_secret(value: &Value) -> bool {
     match value {
         Value::Object(fields) => fields.iter().any(|(name, value)| {
             let name = name.to_lowercase();
-            ["secret", "password", "credential", "access_key", "accesskey"].iter().any(|word| name.contains(word)) || names_secret(value)
+            ["secret", "password", "credential", "access_key", "accesskey"].iter().any(|word| name.contains(word))
+                || names_secret(value)
         }),
         Value::Array(elements) => elements.iter().any(names_secret),
         _ => false,

@@ -9,11 +9,15 @@ use crate::media::room;
 pub(super) fn of(claims: &Claims<'_>) -> Vec<String> {
     let mut means = Vec::new();
     if claims.grants("roomJoin") {
-        let who = claims.text("sub").map_or_else(|| "somebody without an identity".to_owned(), |identity| format!("{identity:?}"));
+        let who = claims
+            .text("sub")
+            .map_or_else(|| "somebody without an identity".to_owned(), |identity| format!("{identity:?}"));
         means.push(format!("{who} may join {}", room_words(claims)));
         means.push(sending(claims));
         means.push(may(claims.not_denied("canSubscribe"), "receive audio and video of others"));
-        let data = claims.video("canPublishData").map_or_else(|| claims.not_denied("canPublish"), |value| value != &Value::Bool(false));
+        let data = claims
+            .video("canPublishData")
+            .map_or_else(|| claims.not_denied("canPublish"), |value| value != &Value::Bool(false));
         means.push(may(data, "send data messages"));
         if claims.grants("canUpdateOwnMetadata") {
             means.push("may change its own name, metadata and attributes".to_owned());
@@ -59,7 +63,11 @@ fn sending(claims: &Claims<'_>) -> String {
     }
     let sources = claims.video("canPublishSources").and_then(Value::as_array).cloned().unwrap_or_default();
     let names: Vec<&str> = sources.iter().filter_map(Value::as_str).collect();
-    if names.is_empty() { "may send audio and video of any source".to_owned() } else { format!("may send only: {}", names.join(", ")) }
+    if names.is_empty() {
+        "may send audio and video of any source".to_owned()
+    } else {
+        format!("may send only: {}", names.join(", "))
+    }
 }
 
 fn time_words(claims: &Claims<'_>) -> String {

@@ -90,7 +90,14 @@ pub(super) fn refresh(cx: &Cx<'_>, old: Judged, ttl_seconds: Option<u32>) -> Res
 }
 
 /// Puts the claims that Pulse alone decides into place, and signs.
-fn seal_and_sign(cx: &Cx<'_>, signer: &Signer, mut livekit: Claims, jti: Jti, life: u32, room: &RoomName) -> Result<MediaToken> {
+fn seal_and_sign(
+    cx: &Cx<'_>,
+    signer: &Signer,
+    mut livekit: Claims,
+    jti: Jti,
+    life: u32,
+    room: &RoomName,
+) -> Result<MediaToken> {
     let project = &cx.tenant()?.project;
     let (now, end) = (cx.now.as_secs(), end_of(cx, life));
     let jti = jti.to_string();
@@ -117,7 +124,11 @@ fn named_preset(tenant: &Tenant, request: &CreateToken) -> Result<Option<Preset>
     let own = tenant.project.token_presets.get(name).cloned();
     let found = own.or_else(|| preset::built_in(name.as_str()));
     let unknown = || {
-        Error::invalid_field("preset", "unknown_preset", format!("{name} is neither host, speaker, viewer nor a preset of the project"))
+        Error::invalid_field(
+            "preset",
+            "unknown_preset",
+            format!("{name} is neither host, speaker, viewer nor a preset of the project"),
+        )
     };
     found.map(Some).ok_or_else(unknown)
 }
@@ -135,9 +146,17 @@ fn text_faults(tenant: &Tenant, request: &CreateToken) -> Vec<Fault> {
     }
     for key in request.attributes.keys() {
         if key.is_empty() || key.chars().any(char::is_control) || key.len() > 128 {
-            faults.push(Fault::new("attributes", "bad_key", "has a key that is empty, too long or has control characters"));
+            faults.push(Fault::new(
+                "attributes",
+                "bad_key",
+                "has a key that is empty, too long or has control characters",
+            ));
         } else if key.starts_with("pulse.") || key.starts_with("lk.") {
-            faults.push(Fault::new(format!("attributes.{key}"), "reserved", "begins with pulse. or lk., which are reserved"));
+            faults.push(Fault::new(
+                format!("attributes.{key}"),
+                "reserved",
+                "begins with pulse. or lk., which are reserved",
+            ));
         }
     }
     if request.region.as_ref().is_some_and(|region| *region != tenant.project.region) {
@@ -158,11 +177,14 @@ fn life(
     preset: Option<&Preset>,
     constraints: Option<&Constraints>,
 ) -> std::result::Result<u32, Fault> {
-    let ceiling = ceiling(cx, preset, constraints).map_err(|error| Fault::new("ttl_seconds", "invalid", error.message()))?;
+    let ceiling =
+        ceiling(cx, preset, constraints).map_err(|error| Fault::new("ttl_seconds", "invalid", error.message()))?;
     match asked {
         None => Ok(DEFAULT_TTL_SECONDS.min(ceiling)),
         Some(0) => Err(Fault::new("ttl_seconds", "too_small", "must be at least 1")),
-        Some(asked) if asked > ceiling => Err(Fault::new("ttl_seconds", "too_large", format!("must be at most {ceiling}"))),
+        Some(asked) if asked > ceiling => {
+            Err(Fault::new("ttl_seconds", "too_large", format!("must be at most {ceiling}")))
+        }
         Some(asked) => Ok(asked),
     }
 }
@@ -177,8 +199,13 @@ fn refused_grant(grant: Grant) -> Error {
 }
 
 fn check_room(constraints: Option<&Constraints>, room: &RoomName) -> Result<()> {
-    let fits = constraints.is_none_or(|own| own.rooms.is_empty() || own.rooms.iter().any(|pattern| pattern.matches(room)));
-    if fits { Ok(()) } else { Err(Error::new(Code::Forbidden, format!("this key may not make tokens for the room {room}"))) }
+    let fits =
+        constraints.is_none_or(|own| own.rooms.is_empty() || own.rooms.iter().any(|pattern| pattern.matches(room)));
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::new(Code::Forbidden, format!("this key may not make tokens for the room {room}")))
+    }
 }
 
 /// Decides each grant: what the request says, within the preset, within the key. A preset that the request would widen
@@ -203,8 +230,13 @@ fn grants(
     };
     let can_publish =
         decide("can_publish", Grant::Publish, request.can_publish, preset.map(|preset| preset.can_publish), true);
-    let can_subscribe =
-        decide("can_subscribe", Grant::Subscribe, request.can_subscribe, preset.map(|preset| preset.can_subscribe), true);
+    let can_subscribe = decide(
+        "can_subscribe",
+        Grant::Subscribe,
+        request.can_subscribe,
+        preset.map(|preset| preset.can_subscribe),
+        true,
+    );
     let data = preset.map(|preset| preset.can_publish_data);
     // LiveKit's own rule: data follows publishing unless it is said. Narrowing a preset's publishing narrows data too.
     let data_default = request.can_publish.unwrap_or(can_publish);
@@ -225,7 +257,9 @@ fn base_or_asked(within: Option<bool>, asked: Option<bool>) -> bool {
 
 fn sources(request: &CreateToken, preset: Option<&Preset>, faults: &mut Vec<Fault>) -> Vec<TrackSource> {
     let within: &[TrackSource] = preset.map_or(&[], |preset| &preset.can_publish_sources);
-    let Some(asked) = request.can_publish_sources.as_ref().filter(|asked| !asked.is_empty()) else { return within.to_vec() };
+    let Some(asked) = request.can_publish_sources.as_ref().filter(|asked| !asked.is_empty()) else {
+        return within.to_vec();
+    };
     if !within.is_empty() && asked.iter().any(|source| !within.contains(source)) {
         faults.push(Fault::new("can_publish_sources", "wider_than_preset", "has sources that are not in the preset"));
     }
@@ -243,7 +277,11 @@ fn sources(request: &CreateToken, preset: Option<&Preset>, faults: &mut Vec<Faul
 fn room_config(request: &CreateToken) -> std::result::Result<Option<RoomConfiguration>, Fault> {
     let Some(fields) = &request.room_config else { return Ok(None) };
     if fields.get("egress").is_some_and(|egress| !egress.is_null()) {
-        return Err(Fault::new("room_config.egress", "not_allowed", "cannot be in a token; start egress through Pulse"));
+        return Err(Fault::new(
+            "room_config.egress",
+            "not_allowed",
+            "cannot be in a token; start egress through Pulse",
+        ));
     }
     serde_json::from_value(Value::Object(fields.clone()))
         .map(Some)

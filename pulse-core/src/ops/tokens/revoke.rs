@@ -59,7 +59,11 @@ impl RevokeTokens {
         let mut named = Vec::new();
         if let Some(jti) = &self.jti {
             let family = Jti::parse(jti).ok_or_else(|| {
-                Error::invalid_field("jti", "bad_format", "must be the jti of a token that Pulse made, such as 01J....0")
+                Error::invalid_field(
+                    "jti",
+                    "bad_format",
+                    "must be the jti of a token that Pulse made, such as 01J....0",
+                )
             })?;
             named.push((SubjectKind::Jti, family.family_text()));
         }
@@ -69,7 +73,8 @@ impl RevokeTokens {
         match (named.pop(), named.is_empty()) {
             (Some(subject), true) => Ok(subject),
             _ => {
-                let fault = |field| Fault::new(field, "exactly_one", "name exactly one of jti, identity, room_name and all");
+                let fault =
+                    |field| Fault::new(field, "exactly_one", "name exactly one of jti, identity, room_name and all");
                 Err(Error::invalid(["jti", "identity", "room_name", "all"].map(fault).to_vec()))
             }
         }
@@ -106,7 +111,9 @@ impl Operation for RevokeTokens {
         let life = Duration::from_secs(u64::from(ABSOLUTE_MAX_TTL_SECONDS) + leeway);
         let earlier = existing.as_ref().map(|stored| stored.revocation.before);
         let revocation = Revocation {
-            id: existing.as_ref().map_or_else(|| RevocationId::new(cx.now, cx.parts.entropy.as_ref()), |old| old.revocation.id),
+            id: existing
+                .as_ref()
+                .map_or_else(|| RevocationId::new(cx.now, cx.parts.entropy.as_ref()), |old| old.revocation.id),
             project_id,
             kind,
             value,
@@ -126,7 +133,8 @@ impl Operation for RevokeTokens {
             target("revocation", revocation.id, None),
             target("project", project_id, Some(tenant.project.name.to_string())),
         ];
-        let trail = Trail { org: Some(tenant.org.id), targets, changes: super::super::diff::changes(None, Some(&revocation)) };
+        let trail =
+            Trail { org: Some(tenant.org.id), targets, changes: super::super::diff::changes(None, Some(&revocation)) };
         Ok(Planned::write(revocation, batch, trail))
     }
 }

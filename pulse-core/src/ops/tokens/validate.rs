@@ -173,7 +173,10 @@ pub(super) async fn judge(cx: &Cx<'_>, text: &str) -> Result<Verdict> {
         claims.livekit.attributes.get(PROJECT_ATTRIBUTE).is_some_and(|id| *id == tenant.project.id.to_string())
     });
     if jti.is_none() {
-        verdict.because(ReasonCode::NotIssuedByPulse, "it has no id of Pulse: LiveKit renewed it, or somebody else made it");
+        verdict.because(
+            ReasonCode::NotIssuedByPulse,
+            "it has no id of Pulse: LiveKit renewed it, or somebody else made it",
+        );
     }
     judge_times(cx, &claims, &mut verdict);
     match tenant.project.state {

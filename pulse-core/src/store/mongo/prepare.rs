@@ -35,7 +35,10 @@ const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 
 /// What brings a store from one version to the next; the first entry leads to version 2. Each may run twice, and at
 /// the same time in two daemons. Validators and indexes need no migration: they follow the declaration.
-const MIGRATIONS: &[for<'a> fn(&'a Database) -> future::BoxFuture<'a, Result<(), DriverError>>] = &[];
+const MIGRATIONS: &[Migration] = &[];
+
+/// One step to the next version.
+type Migration = for<'a> fn(&'a Database) -> future::BoxFuture<'a, Result<(), DriverError>>;
 
 /// Prepares the database and gives the version that it has then.
 pub(super) async fn prepare(db: &Database) -> Result<u32> {

@@ -104,9 +104,8 @@ async fn serve(mut inward: TcpStream, rules: Arc<Rules>) {
 
 async fn open_outward(inward: &mut TcpStream, rules: &Rules) -> io::Result<Option<TcpStream>> {
     inward.set_nodelay(true)?;
-    let (host, port) = match request(inward).await? {
-        Some(target) => target,
-        None => return reply(inward, NOT_SUPPORTED).await.map(|()| None),
+    let Some((host, port)) = request(inward).await? else {
+        return reply(inward, NOT_SUPPORTED).await.map(|()| None);
     };
     let allowed = match addresses(&host, &rules.policy).await {
         Ok(allowed) => allowed,

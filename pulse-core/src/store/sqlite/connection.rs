@@ -46,7 +46,7 @@ fn configure(conn: &mut Connection, role: Role) -> rusqlite::Result<()> {
         std::thread::sleep(BUSY_PAUSE);
         count < BUSY_PAUSES
     }))?;
-    conn.set_prepared_statement_cache_capacity(128);
+    conn.set_prepared_statement_cache_capacity(64);
     // Caches in KiB. The next group reads the writer's pages again; the readers' are small because there are several.
     let (cache, query_only) = if role == Role::Writer { (4096, "OFF") } else { (512, "ON") };
     conn.execute_batch(&format!(

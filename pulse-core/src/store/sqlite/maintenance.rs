@@ -7,10 +7,11 @@ mod check;
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, backup::StepResult};
+use rusqlite::{Connection, ErrorCode, backup::StepResult};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -79,24 +80,20 @@ pub fn backup(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<BackupReport> {
     exists(db)?;
-    let taken = || {
-        Error::new(Code::Conflict, format!("{} exists already", dest.display()))
-            .hint("Choose another name, or ask to overwrite it.")
-    };
-    if !overwrite && dest.exists() {
-        return Err(taken());
+    if dest.exists() && (!overwrite || fs::canonicalize(dest).ok() == fs::canonicalize(db).ok()) {
+        return Err(taken(dest));
     }
     let _lock = StoreLock::shared(db)?;
     let source = open_whole(db)?;
-    let partial = beside(dest, ".partial");
-    let schema_version = copy(&source, &partial, progress).and_then(|()| migrations::version(&source))?;
-    let bytes = fs::metadata(&partial).map_err(Error::store_unavailable)?.len();
-    if overwrite {
-        fs::rename(&partial, dest).map_err(Error::store_unavailable)?;
-    } else {
-        // Unlike a rename, a link never replaces a file that came up in the meantime.
-        fs::hard_link(&partial, dest).map_err(|_| taken())?;
-        fs::remove_file(&partial).map_err(Error::store_unavailable)?;
+    let schema_version = migrations::version(&source)?;
+    let partial = Partial(beside(dest, ".partial"));
+    copy(&source, &partial.0, progress)?;
+    let bytes = fs::metadata(&partial.0).map_err(Error::store_unavailable)?.len();
+    // Unlike a rename, a link never replaces a file that came up in the meantime. Some file systems have no links.
+    match fs::hard_link(&partial.0, dest) {
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists && !overwrite => return Err(taken(dest)),
+        Err(_) => fs::rename(&partial.0, dest).map_err(Error::store_unavailable)?,
+        Ok(()) => {}
     }
     sync_folder(dest)?;
     Ok(BackupReport { path: dest.to_owned(), bytes, schema_version, taken_at: now })
@@ -110,19 +107,10 @@ pub fn backup(
 pub fn restore(db: &Path, backup: &Path, now: Timestamp, progress: &mut dyn FnMut(u64, u64)) -> Result<RestoreReport> {
     exists(backup)?;
     let _lock = StoreLock::exclusive(db)?;
-    let partial = beside(db, ".restore-partial");
-    copy(&open_whole(backup)?, &partial, progress)?;
-    let copied = open_whole(&partial)?;
-    let verdict: String = copied.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(
-            Error::new(Code::Misconfigured, format!("the backup {} is damaged", backup.display())).because(verdict)
-        );
-    }
-    let schema_version = migrations::version(&copied)?;
-    drop(copied);
+    let partial = Partial(beside(db, ".restore-partial"));
+    let schema_version = copy_whole(backup, &partial.0, progress)?;
     let previous = if db.exists() { Some(set_aside(db, now)?) } else { None };
-    fs::rename(&partial, db).map_err(Error::store_unavailable)?;
+    fs::rename(&partial.0, db).map_err(Error::store_unavailable)?;
     sync_folder(db)?;
     let bytes = fs::metadata(db).map_err(Error::store_unavailable)?.len();
     Ok(RestoreReport { path: db.to_owned(), bytes, schema_version, previous })
@@ -144,16 +132,48 @@ fn exists(path: &Path) -> Result<()> {
     if path.exists() { Ok(()) } else { Err(Error::not_found("file", path.display())) }
 }
 
+fn taken(dest: &Path) -> Error {
+    Error::new(Code::Conflict, format!("{} exists already", dest.display()))
+        .hint("Choose another name, or ask to overwrite it; the store itself is never overwritten.")
+}
+
+/// A file that is removed unless it was renamed.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// Opens a Pulse store for reading and holds one state of it.
 fn open_whole(path: &Path) -> Result<Connection> {
     let conn = connection::open(path, Role::Reader)?;
-    if !connection::is_marked(&conn)? {
-        return Err(connection::foreign(path));
+    match connection::is_marked(&conn) {
+        Ok(true) => {}
+        Err(fault) if fault.sqlite_error_code() != Some(ErrorCode::NotADatabase) => return Err(fault.into()),
+        _ => return Err(connection::foreign(path)),
     }
     migrations::version(&conn)?;
     // The copy of a state that is held does not begin again at each commit elsewhere.
     conn.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
     Ok(conn)
+}
+
+/// Copies a backup, checks the copy, and gives the version of its schema.
+fn copy_whole(backup: &Path, dest: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<u32> {
+    let source = open_whole(backup)?;
+    let copied = copy(&source, dest, progress).and_then(|()| open_whole(dest)).and_then(|copy| {
+        let verdict: String = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        if verdict == "ok" { migrations::version(&copy) } else { Err(Error::internal(verdict)) }
+    });
+    copied.map_err(|error| match error.code() {
+        Code::Internal => {
+            let cause = error.cause().map_or_else(String::new, ToString::to_string);
+            Error::new(Code::Misconfigured, format!("the backup {} is damaged", backup.display())).because(cause)
+        }
+        _ => error,
+    })
 }
 
 /// Copies a database page by page to a single synced file.

@@ -146,7 +146,8 @@ async fn commit(store: &SharedStore, batch: Batch, slowest: &mut Duration) -> bo
 
 /// Everything acknowledged is there, nothing is there twice, and the log is dense.
 async fn assert_exact(store: &SharedStore, told: &[Told]) {
-    let count = async |collection, index| store.count(collection, index, &[], u64::MAX).await.expect("it can be counted");
+    let count =
+        async |collection, index| store.count(collection, index, &[], u64::MAX).await.expect("it can be counted");
     let there = count(&KEY_SETS, "primary").await;
     let sum = store.get(&META, "sum").await.expect("it can be read").expect("it is there");
     assert_eq!(sum.doc["n"], there, "each batch is wholly there, once");
@@ -158,11 +159,17 @@ async fn assert_exact(store: &SharedStore, told: &[Told]) {
     assert_eq!(last.doc["seq"], there, "the log is dense");
     let acknowledged: usize = told.iter().map(|told| told.acknowledged.len()).sum();
     let unknown: usize = told.iter().map(|told| told.unknown.len()).sum();
-    assert!((acknowledged..=acknowledged + unknown).contains(&usize::try_from(there).expect("few")), "{there} are there");
+    assert!(
+        (acknowledged..=acknowledged + unknown).contains(&usize::try_from(there).expect("few")),
+        "{there} are there"
+    );
     for told in told {
         let writer = told.writer;
         for id in &told.acknowledged {
-            assert!(store.get(&KEY_SETS, id).await.expect("it can be read").is_some(), "{id} was acknowledged and is lost");
+            assert!(
+                store.get(&KEY_SETS, id).await.expect("it can be read").is_some(),
+                "{id} was acknowledged and is lost"
+            );
         }
         let own = store.get(&META, &format!("own {writer}")).await.expect("it can be read").expect("it is there");
         let counted = own.doc["n"].as_u64().unwrap_or_default();

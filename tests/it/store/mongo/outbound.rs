@@ -72,7 +72,8 @@ async fn a_discovered_member_outside_is_never_connected_to() {
     let early = MongoStore::connect(only(&mongo.uri("pulse"), "127.0.0.1/32")).await.expect("the host is inside");
     early.prepare().await.expect("all members are inside");
 
-    let mut config = mongo.admin(doc! { "replSetGetConfig": 1 }).await.get_document("config").expect("a config").clone();
+    let mut config =
+        mongo.admin(doc! { "replSetGetConfig": 1 }).await.get_document("config").expect("a config").clone();
     let version = config.get_i32("version").expect("a version");
     config.insert("version", version + 1);
     let member = doc! { "_id": 1, "host": stranger.address.to_string(), "priority": 0, "votes": 0 };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use pulse_core::{
     error::Code,
@@ -39,7 +38,10 @@ async fn a_newer_store_is_refused_and_left_alone() {
     let database = Database::of(Mongo::shared().await).await;
     database.prepared().await;
     let state = database.around().collection::<Document>("pulse_schema");
-    state.update_one(doc! { "_id": "schema" }, doc! { "$set": { "version": 99_i64 } }).await.expect("it can be changed");
+    state
+        .update_one(doc! { "_id": "schema" }, doc! { "$set": { "version": 99_i64 } })
+        .await
+        .expect("it can be changed");
     let error = database.store().await.prepare().await.expect_err("a newer store is refused");
     assert_eq!(error.code(), Code::StoreNewer);
     for version in ["99", &SCHEMA_VERSION.to_string()] {
@@ -92,16 +94,12 @@ async fn what_differs_from_the_declaration_is_brought_back() {
 /// Compares the indexes of every collection with the table, and the validators' level with `strict`.
 async fn assert_declared(database: &Database) {
     for collection in COLLECTIONS {
-        let around = database.around();
-        let listed = around.run_command(doc! { "listIndexes": collection.name }).await.expect("the collection is there");
-        let batch = listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).expect("a cursor");
-        let indexes: BTreeMap<&str, &Document> = batch
-            .iter()
-            .filter_map(Bson::as_document)
-            .map(|index| (index.get_str("name").expect("indexes have names"), index))
-            .collect();
+        let listed = first_batch(database, doc! { "listIndexes": collection.name }).await;
+        let indexes: BTreeMap<&str, &Document> =
+            listed.iter().map(|index| (index.get_str("name").expect("indexes have names"), index)).collect();
         let expiry = collection.expires.map(|_| "expiry");
-        let mut names: Vec<&str> = collection.indexes.iter().map(|index| index.name).chain(["_id_"]).chain(expiry).collect();
+        let mut names: Vec<&str> =
+            collection.indexes.iter().map(|index| index.name).chain(["_id_"]).chain(expiry).collect();
         names.sort_unstable();
         assert_eq!(indexes.keys().copied().collect::<Vec<_>>(), names, "{}", collection.name);
         for index in collection.indexes {
@@ -112,7 +110,8 @@ async fn assert_declared(database: &Database) {
             let id = (!index.unique).then_some("_id");
             let fields: Vec<&str> = index.fields.iter().copied().chain(id).collect();
             assert_eq!(key.keys().collect::<Vec<_>>(), fields, "{}.{}", collection.name, index.name);
-            let optional = index.fields.iter().filter(|name| collection.field(name).is_some_and(|field| !field.required));
+            let optional =
+                index.fields.iter().filter(|name| collection.field(name).is_some_and(|field| !field.required));
             let partial = built.get_document("partialFilterExpression").map(|filter| filter.keys().collect::<Vec<_>>());
             assert_eq!(partial.unwrap_or_default(), optional.collect::<Vec<_>>(), "{}.{}", collection.name, index.name);
         }
@@ -122,14 +121,22 @@ async fn assert_declared(database: &Database) {
             assert_eq!(expiry.get_i32("expireAfterSeconds").ok(), Some(WEEK), "{}", collection.name);
         }
     }
-    let mut collections = database.around().list_collections().await.expect("the collections can be listed");
-    while let Some(found) = collections.try_next().await.expect("the collections can be listed") {
-        if COLLECTIONS.iter().any(|collection| collection.name == found.name) {
-            let level = found.options.validation_level;
-            assert_eq!(level, Some(mongodb::options::ValidationLevel::Strict), "{}", found.name);
-            assert!(found.options.validator.is_some_and(|validator| validator.contains_key("$jsonSchema")), "{}", found.name);
+    for listed in first_batch(database, doc! { "listCollections": 1 }).await {
+        let name = listed.get_str("name").expect("collections have names");
+        if COLLECTIONS.iter().any(|collection| collection.name == name) {
+            let options = listed.get_document("options").expect("the collection has options");
+            assert_eq!(options.get_str("validationLevel").ok(), Some("strict"), "{name}");
+            let validator = options.get_document("validator").expect("the collection has a validator");
+            assert!(validator.contains_key("$jsonSchema"), "{name}");
         }
     }
+}
+
+/// What a listing command answers, all of which fits its first batch.
+async fn first_batch(database: &Database, command: Document) -> Vec<Document> {
+    let listed = database.around().run_command(command).await.expect("it can be listed");
+    let batch = listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).expect("a cursor");
+    batch.iter().filter_map(Bson::as_document).cloned().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +234,8 @@ async fn lists_walk_their_index_and_sort_nothing() {
     let profile = database.around().collection::<Document>("system.profile");
     let mut entries = profile.find(doc! { "op": { "$in": ["query", "command"] } }).await.expect("it can be read");
     let mut seen = 0;
-    while let Some(entry) = entries.try_next().await.expect("it can be read") {
+    while entries.advance().await.expect("it can be read") {
+        let entry = entries.deserialize_current().expect("it is a document");
         let Ok(plan) = entry.get_str("planSummary") else { continue };
         assert!(plan.contains("IXSCAN") && !plan.contains("COLLSCAN"), "{entry}");
         assert!(!entry.get_bool("hasSortStage").unwrap_or(false), "{entry}");

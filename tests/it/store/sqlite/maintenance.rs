@@ -85,6 +85,8 @@ async fn a_backup_overwrites_only_when_asked() {
     put(&store, |batch| _ = batch.insert(&META, "new", json!({}))).await;
     assert_eq!(refusal(run(false)).0, Code::Conflict);
     run(true).unwrap();
+    let itself = maintenance::backup(&path, &path, true, NOW, &mut |_, _| ());
+    assert_eq!(refusal(itself).0, Code::Conflict, "a backup would have replaced the store");
     assert!(open(&backup).await.get(&META, "new").await.unwrap().is_some());
     let missing = maintenance::backup(&folder.path().join("no.db"), &backup, true, NOW, &mut |_, _| ());
     assert_eq!(refusal(missing).0, Code::NotFound);
@@ -102,12 +104,17 @@ async fn a_restore_takes_whole_pulse_stores_only() {
     maintenance::backup(&path, &backup, false, NOW, &mut |_, _| ()).unwrap();
     drop(store);
     let restore = |from: &Path| refusal(maintenance::restore(&path, from, NOW, &mut |_, _| ()));
+    let whole = std::fs::read(&backup).unwrap();
+    let mut overwritten = whole.clone();
+    let middle = whole.len() / 2;
+    overwritten[middle..middle + 8_192].fill(0x5a);
     let damaged = folder.path().join("damaged.db");
-    let mut bytes = std::fs::read(&backup).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 8_192].fill(0x5a);
-    std::fs::write(&damaged, bytes).unwrap();
-    assert_eq!(restore(&damaged), (Code::Misconfigured, format!("the backup {} is damaged", damaged.display())));
+    for bytes in [&overwritten, &whole[..middle]] {
+        std::fs::write(&damaged, bytes).unwrap();
+        assert_eq!(restore(&damaged), (Code::Misconfigured, format!("the backup {} is damaged", damaged.display())));
+    }
+    std::fs::write(&damaged, "a text that is no store\n".repeat(100)).unwrap();
+    assert_eq!(restore(&damaged), (Code::Misconfigured, format!("{} is not a Pulse store", damaged.display())));
     let other = folder.path().join("other.db");
     tamper(&other, "CREATE TABLE mine (a)");
     assert_eq!(restore(&other).0, Code::Misconfigured);
@@ -116,6 +123,33 @@ async fn a_restore_takes_whole_pulse_stores_only() {
     assert_eq!(restore(&folder.path().join("missing.db")).0, Code::NotFound);
     let store = open(&path).await;
     assert_eq!(store.count(&META, PRIMARY, &[], 1_000).await.unwrap(), 200, "a refused restore changed the store");
+    assert!(!folder.path().join("pulse.db.restore-partial").exists(), "a refused restore left its copy");
+}
+
+#[tokio::test]
+async fn a_restore_keeps_the_store_of_a_killed_process_and_even_a_broken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backup) = (folder.path().join("pulse.db"), folder.path().join("backup.db"));
+    let store = open(&path).await;
+    maintenance::backup(&path, &backup, false, NOW, &mut |_, _| ()).unwrap();
+    put(&store, |batch| _ = batch.insert(&META, "late", json!({}))).await;
+    let killed = folder.path().join("killed.db");
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(folder.path().join("pulse.db-wal"), folder.path().join("killed.db-wal")).unwrap();
+    let restored = maintenance::restore(&killed, &backup, NOW, &mut |_, _| ()).unwrap();
+    assert!(
+        open(&killed).await.get(&META, "late").await.unwrap().is_none(),
+        "the old log was applied to the new store"
+    );
+    let previous = open(&restored.previous.unwrap()).await;
+    assert!(previous.get(&META, "late").await.unwrap().is_some(), "what only the log had is lost");
+    let broken = folder.path().join("broken.db");
+    std::fs::write(&broken, "nothing that could be opened\n".repeat(500)).unwrap();
+    std::fs::write(folder.path().join("broken.db-wal"), "nor its log\n").unwrap();
+    let restored = maintenance::restore(&broken, &backup, NOW, &mut |_, _| ()).unwrap();
+    assert_sound(&maintenance::check(&broken).unwrap());
+    let kept = std::fs::read_to_string(restored.previous.unwrap()).unwrap();
+    assert!(kept.starts_with("nothing that could be opened"));
 }
 
 /// A store with something in every kind of place.

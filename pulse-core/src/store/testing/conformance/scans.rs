@@ -237,6 +237,7 @@ pub async fn a_position_of_another_list_is_a_bad_cursor(store: &SharedStore) {
         Scan { after: at(vec![]), ..Scan::new(&PROJECTS, "org", vec![]) },
         Scan { after: at(vec![json!(7)]), ..Scan::new(&PROJECTS, "org", vec![]) },
         Scan { after: at(vec![Value::Null]), ..Scan::new(&JOBS, "due", vec![]) },
+        Scan { after: at(vec![json!("2026-01-31 12:00:00.000Z")]), ..Scan::new(&JOBS, "due", vec![]) },
     ];
     for scan in unfit {
         let code = store.scan(scan.clone()).await.err().map(|error| error.code());
