@@ -10,7 +10,9 @@
 mod api;
 mod cli;
 mod daemon;
+mod faults;
 mod media;
 mod peers;
 mod registry;
 mod store;
+mod tour;

@@ -9,10 +9,7 @@ use super::{
     BATCH_LIMIT, Batch, Claim, Collection, Position, Scan, Write, document,
     schema::{self, FieldType},
 };
-use crate::{
-    error::{Code, Error, Result},
-    time::Timestamp,
-};
+use crate::error::{Code, Error, Result};
 
 /// Refuses a batch that is too large, or with a document that does not fit its collection.
 pub(super) fn batch(batch: &Batch) -> Result<()> {
@@ -56,12 +53,6 @@ fn without_log(collection: &Collection) -> Result<()> {
 /// Refuses a document that its collection does not allow or that some engine cannot hold.
 pub(super) fn document(collection: &Collection, doc: &Value) -> Result<()> {
     document::validate(collection, doc)?;
-    let times = collection.fields.iter().filter(|field| field.kind == FieldType::Time);
-    for (field, text) in times.filter_map(|field| Some((field, doc.get(field.name)?.as_str()?))) {
-        if !is_canonical(text) {
-            return Err(Error::internal(format!("{}.{} is not written as times are", collection.name, field.name)));
-        }
-    }
     portable(doc)
 }
 
@@ -158,14 +149,8 @@ fn is_of(collection: &Collection, name: &str, value: &Value) -> bool {
     collection.field(name).is_some_and(|field| match field.kind {
         FieldType::Text | FieldType::TextList => value.is_string(),
         FieldType::Int => value.is_i64(),
-        FieldType::Time => value.as_str().is_some_and(is_canonical),
+        FieldType::Time => value.as_str().is_some_and(document::is_canonical_time),
         FieldType::Bool => value.is_boolean(),
         FieldType::Object => false,
     })
-}
-
-/// Whether a moment is written the one way in which texts sort as moments do, and in which engines with dates give it
-/// back.
-fn is_canonical(text: &str) -> bool {
-    text.parse::<Timestamp>().is_ok_and(|moment| moment.to_string() == text)
 }
