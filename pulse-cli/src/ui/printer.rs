@@ -133,6 +133,11 @@ impl Printer {
         self.0.err_terminal
     }
 
+    /// Whether stderr has colour.
+    pub fn err_has_color(&self) -> bool {
+        self.0.err_color
+    }
+
     /// Writes a text to stdout, now.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
         let mut out = self.0.out.borrow_mut();

@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal as _;
 
-use inquire::{Confirm, InquireError, Text};
+use inquire::{Confirm, InquireError, Text, ui::RenderConfig};
 
 use super::Printer;
 use crate::{args::Global, env::Env, exit::Failure};
@@ -20,6 +20,9 @@ impl<'a> Prompts<'a> {
     /// For this invocation.
     pub fn new(printer: &'a Printer, global: &'a Global, env: &Env) -> Self {
         let silent = global.no_input || env.get("CI").is_some_and(|value| value != "false" && value != "0");
+        if !printer.err_has_color() {
+            inquire::set_global_render_config(RenderConfig::empty());
+        }
         let somebody_is_there = !silent && std::io::stdin().is_terminal() && printer.err_is_terminal();
         Self { printer, global, somebody_is_there }
     }

@@ -2,7 +2,7 @@
 //! whole, with two spaces between.
 
 use comfy_table::{
-    ContentArrangement, Table,
+    ColumnConstraint, ContentArrangement, Table,
     presets::{NOTHING, UTF8_FULL_CONDENSED},
 };
 use serde_json::Value;
@@ -50,7 +50,14 @@ fn render(surface: Surface, headers: Vec<String>, rows: Vec<Vec<String>>) -> Str
     if !surface.no_headers {
         table.set_header(headers);
     }
+    let first = rows.iter().filter_map(|row| row.first()).map(|cell| cell.chars().count()).max().unwrap_or_default();
     table.add_rows(rows);
+    // What a row begins with is what people copy: it stays in one piece where there is room for it.
+    if first <= usize::from(width / 2)
+        && let Some(column) = table.column_mut(0)
+    {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     format!("{}\n", table.trim_fmt())
 }
 

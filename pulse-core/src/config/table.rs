@@ -135,7 +135,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it.").flag("outbound-only"),
     Setting::new(LIMITS, "PULSE_MAX_CONNECTIONS", Kind::Count, "Connections at once; more wait to be accepted.").default("10000"),
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
-    Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive.").default("10"),
+    Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive; an idle connection is closed after the same time.").default("10"),
     Setting::new(LIMITS, "PULSE_BODY_TIMEOUT", Kind::Seconds, "In how many seconds the body of a request must arrive.").default("10"),
     Setting::new(LIMITS, "PULSE_DRAIN_TIMEOUT", Kind::Seconds, "For how many seconds requests under way may go on after SIGTERM.").default("10"),
     Setting::new(LOG, "PULSE_LOG", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or target=level pairs. Reloaded on SIGHUP.").flag("log").default("info"),

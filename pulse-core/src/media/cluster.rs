@@ -38,12 +38,13 @@ pub fn secret_place<'a>(id: &'a str, org: &'a str) -> Place<'a> {
     Place { collection: schema::PROJECTS.name, field: "livekit_api_secret", id, org }
 }
 
-/// The LiveKit of a project: its own, else the server's.
+/// The LiveKit of a project: its own, else the server's. Errors: `wrong_state` when neither has a key pair.
 pub fn signer_of(project: &Project, default: &Signer, sealer: &Sealer) -> Result<Signer> {
     let Some(own) = &project.livekit_credentials else {
         if default.api_key.is_empty() || default.api_secret.expose().is_empty() {
-            return Err(Error::new(Code::Misconfigured, "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not set")
-                .hint("Set both to a key pair of the LiveKit server, or give the project its own LiveKit."));
+            return Err(Error::new(Code::WrongState, "neither the project nor this server has a LiveKit key").hint(
+                "Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET for pulsed, or give the project a LiveKit of its own.",
+            ));
         }
         return Ok(default.clone());
     };

@@ -58,7 +58,8 @@ const PING_TIME: Duration = Duration::from_secs(2);
 /// Where MongoDB is and how long to wait for it.
 #[derive(Clone)]
 pub struct MongoOptions {
-    /// The connection string, which may hold credentials.
+    /// The connection string, which may hold credentials. What it says about reads, writes and their retries does not
+    /// count: the engine's guarantees need its own.
     pub uri: String,
     /// The database; without it the connection string's, else `pulse`.
     pub database: Option<String>,

@@ -126,8 +126,8 @@ impl Store for SqliteStore {
         cap: u64,
     ) -> Result<u64> {
         check::prefix(collection, index, prefix)?;
-        let prefix = prefix.to_vec();
-        self.readers.run(move |conn| read::count(conn, collection, index, prefix, cap)).await
+        let scan = Scan::new(collection, index, prefix.to_vec());
+        self.readers.run(move |conn| read::count(conn, &scan, cap)).await
     }
 
     async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome> {

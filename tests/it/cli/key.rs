@@ -89,6 +89,14 @@ fn a_failing_check_names_the_sink_that_has_the_revoked_secret() {
 }
 
 #[test]
+fn an_interrupt_rolls_back() {
+    let cli = customer();
+    let run = rotate(&cli, &["--secret-to-cmd", "kill -INT $PPID; sleep 20"]);
+    assert_eq!((run.code, run.error()["rolled_back"].as_bool()), (130, Some(true)), "{}", run.shown());
+    assert_eq!(states(&cli), "active revoked");
+}
+
+#[test]
 fn a_second_rotation_is_refused_with_the_first_ones_id() {
     let cli = customer();
     let project = cli.ok(&["project", "get", "standup", "-q"]);

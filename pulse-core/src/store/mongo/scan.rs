@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// The least and the most documents that the server sends at a time.
-const CHUNK: std::ops::RangeInclusive<usize> = 100..=1_000;
+/// The most documents that the server sends at a time, and how many it sends while a filter looks for matches.
+const CHUNK: usize = 1_000;
+const FILTERED_CHUNK: usize = 500;
 
 /// What a field must be for a document to stand in an index: a partial index has the same condition.
 pub(super) fn entry_condition(collection: &Collection, name: &str) -> Document {
@@ -130,7 +131,8 @@ pub(super) async fn scan(documents: &DriverCollection<RawDocumentBuf>, scan: &Sc
     let most = if scan.filter.is_empty() { scan.limit } else { SCAN_BUDGET };
     // One more than is looked at tells whether there is a next page.
     let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
-    let chunk = u32::try_from(scan.limit.saturating_add(1).clamp(*CHUNK.start(), *CHUNK.end())).unwrap_or(u32::MAX);
+    let chunk = if scan.filter.is_empty() { scan.limit.saturating_add(1).min(CHUNK) } else { FILTERED_CHUNK };
+    let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
     let rows = documents.find(plan.filter()).sort(plan.sort()).hint(hint(scan.index)).limit(limit).batch_size(chunk);
     page(&plan, rows.await?, most).await
 }

@@ -162,8 +162,8 @@ fn open_whole(path: &Path) -> Result<Connection> {
 
 /// Copies a backup, checks the copy, and gives the version of its schema.
 fn copy_whole(backup: &Path, dest: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<u32> {
-    let source = open_whole(backup)?;
-    let copied = copy(&source, dest, progress).and_then(|()| open_whole(dest)).and_then(|copy| {
+    let copied = open_whole(backup).and_then(|source| copy(&source, dest, progress)).and_then(|()| {
+        let copy = open_whole(dest)?;
         let verdict: String = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if verdict == "ok" { migrations::version(&copy) } else { Err(Error::internal(verdict)) }
     });

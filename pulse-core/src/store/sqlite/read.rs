@@ -102,16 +102,9 @@ pub(super) fn page(conn: &Connection, scan: &Scan) -> Result<Rows> {
     Ok(page)
 }
 
-/// How many entries an index has under `prefix`, up to `cap`.
-pub(super) fn count(
-    conn: &Connection,
-    collection: &'static Collection,
-    index: &'static str,
-    prefix: Vec<Value>,
-    cap: u64,
-) -> Result<u64> {
-    let scan = Scan::new(collection, index, prefix);
-    let select = Select::new(&scan)?;
+/// How many entries a scan has, up to `cap`.
+pub(super) fn count(conn: &Connection, scan: &Scan, cap: u64) -> Result<u64> {
+    let select = Select::new(scan)?;
     // A cap that does not fit becomes -1, which is no limit to SQLite.
     let sql = format!("SELECT count(*) FROM (SELECT 1 {} LIMIT {})", select.source, signed(cap));
     let mut statement = conn.prepare_cached(&sql)?;

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use pulse_core::{
@@ -20,7 +20,7 @@ use pulse_core::{
 };
 use pulse_tests::{peers::mongo::Mongo, process::Signal};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::impatient;
 

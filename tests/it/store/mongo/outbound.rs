@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mongodb::{Client, bson::doc, options::ClientOptions};
@@ -19,7 +19,7 @@ use pulse_core::{
 };
 use pulse_tests::peers::mongo::Mongo;
 use serde_json::json;
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, time::Instant};
 
 /// Options under which only these networks may be connected to.
 fn only(uri: &str, network: &str) -> MongoOptions {

@@ -1,0 +1,103 @@
+//! What the benchmarks share: rows of the report, and small statistics.
+
+pub(crate) mod http;
+pub(crate) mod process;
+pub(crate) mod store;
+
+use std::{fmt::Write as _, time::Duration};
+
+use hdrhistogram::Histogram;
+
+/// Whether more or less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    More,
+    Less,
+}
+
+/// One line of the report.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) measured: f64,
+    pub(crate) least: f64,
+    pub(crate) aim: f64,
+    pub(crate) better: Better,
+    pub(crate) note: String,
+}
+
+impl Row {
+    pub(crate) fn more(
+        what: &'static str,
+        unit: &'static str,
+        measured: f64,
+        (least, aim): (f64, f64),
+        note: String,
+    ) -> Self {
+        Self { what, unit, measured, least, aim, better: Better::More, note }
+    }
+
+    pub(crate) fn less(
+        what: &'static str,
+        unit: &'static str,
+        measured: f64,
+        (least, aim): (f64, f64),
+        note: String,
+    ) -> Self {
+        Self { what, unit, measured, least, aim, better: Better::Less, note }
+    }
+
+    fn reaches(&self, bound: f64) -> bool {
+        match self.better {
+            Better::More => self.measured >= bound,
+            Better::Less => self.measured <= bound,
+        }
+    }
+
+    /// Whether the figure is what it must be at least.
+    pub(crate) fn holds(&self) -> bool {
+        self.reaches(self.least)
+    }
+}
+
+/// The report as Markdown.
+pub(crate) fn report(rows: &[Row]) -> String {
+    let mut text = String::from("| what | measured | at least | aim | verdict | note |\n|---|---|---|---|---|---|\n");
+    for row in rows {
+        let verdict = match (row.reaches(row.aim), row.holds()) {
+            (true, _) => "aim",
+            (false, true) => "holds",
+            (false, false) => "MISSED",
+        };
+        let Row { what, unit, measured, least, aim, note, .. } = row;
+        let _ = writeln!(text, "| {what} | {measured:.2} {unit} | {least} | {aim} | {verdict} | {note} |");
+    }
+    text
+}
+
+/// The median of an odd number of figures.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// A histogram of durations in nanoseconds, up to a minute.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("bounds")
+}
+
+pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1));
+}
+
+/// A percentile in milliseconds.
+pub(crate) fn millis(histogram: &Histogram<u64>, percentile: f64) -> f64 {
+    histogram.value_at_quantile(percentile) as f64 / 1e6
+}
+
+/// The release binary of that name.
+pub(crate) fn binary(name: &str) -> std::path::PathBuf {
+    let own = std::env::current_exe().expect("a program knows its path");
+    own.parent().and_then(std::path::Path::parent).expect("target/release").join(name)
+}
