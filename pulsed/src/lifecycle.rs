@@ -113,6 +113,9 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Held and never awaited: with a handler in place, a write past the file size limit is an error that the store
+    /// answers with 503, instead of the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -122,6 +125,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
+            _file_size: on(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

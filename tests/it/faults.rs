@@ -93,3 +93,29 @@ async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again(
     let (out, err) = (String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
     assert!(check.status.success(), "the store, its indexes or its audit chains are damaged:\n{out}\n{err}");
 }
+
+#[tokio::test]
+async fn a_full_disk_is_answered_503_and_reads_go_on() {
+    let folder = temporary_folder("full");
+    // The limit is 2 MiB a file, for this daemon and nothing else: blocks of 512 bytes in sh.
+    let options = DaemonOptions::new().file_size_limit(4096);
+    let daemon = Daemon::start_in(folder.path(), options).await;
+    let client = daemon.client();
+    let padding = "x".repeat(60);
+    let labels: serde_json::Map<_, _> = (0..32).map(|n| (format!("label-{n}"), json!(padding))).collect();
+    let mut acked = 0;
+    let refused = loop {
+        let body = json!({ "name": format!("org {acked}"), "admin_email": "a@b.example", "labels": labels });
+        let answer = client.post("/v1/organizations", &body).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        acked += 1;
+        assert!(acked < 5_000, "the limit never bit");
+    };
+    assert_eq!((refused.status, refused.code().as_str()), (503, "store_unavailable"), "{}", refused.text);
+    assert!(!refused.header("retry-after").is_empty(), "a client is told when to try again");
+    assert!(acked > 0, "nothing was written before the limit");
+    assert_eq!(all_names(&client).await.len(), acked, "what was acknowledged is there, and nothing else");
+    assert_eq!(client.get("/health").await.status, 200);
+}

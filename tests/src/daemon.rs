@@ -25,6 +25,7 @@ pub struct DaemonOptions {
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
     own_token: bool,
+    file_size_blocks: Option<u32>,
 }
 
 impl DaemonOptions {
@@ -44,6 +45,13 @@ impl DaemonOptions {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Lets no file of the daemon grow beyond so many blocks of 512 bytes.
+    #[must_use]
+    pub fn file_size_limit(mut self, blocks: u32) -> Self {
+        self.file_size_blocks = Some(blocks);
         self
     }
 
@@ -74,6 +82,16 @@ pub fn pulsed(folder: &Path) -> Command {
         .current_dir(folder)
         .env("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128")
         .env("PULSE_LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// `pulsed` under a file size limit in blocks of 512 bytes.
+fn limited(folder: &Path, blocks: u32) -> Command {
+    let plain = pulsed(folder);
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(format!("ulimit -f {blocks} && exec \"$0\" \"$@\"")).arg(program("pulsed"));
+    command.env_clear().current_dir(folder);
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
@@ -110,7 +128,10 @@ impl Daemon {
     pub async fn start_in(folder: &Path, options: DaemonOptions) -> Self {
         let ready = folder.join("ready.json");
         let _ = std::fs::remove_file(&ready);
-        let mut command = pulsed(folder);
+        let mut command = match options.file_size_blocks {
+            None => pulsed(folder),
+            Some(blocks) => limited(folder, blocks),
+        };
         command.args(&options.flags).arg("--ready-file").arg(&ready);
         if !options.own_token {
             command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);

@@ -3,33 +3,54 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::HeaderMap;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use pulse_core::error::{Code, Error, Result};
 
 /// The most bytes of a body.
 const MAX_BODY: usize = 1 << 20;
+/// The most bytes of a body that is too large which are read and thrown away. A client that is still sending when the
+/// connection ends sees a broken pipe instead of the answer that tells it why.
+const MAX_DISCARDED: usize = 8 << 20;
 
 /// Reads the whole body.
 pub(super) async fn read(headers: &HeaderMap, body: Body, within: Duration) -> Result<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let too_large = || Error::new(Code::BodyTooLarge, "the body is larger than 1 MiB");
-    // Refused before it is sent, when the client says how large it is.
-    let said = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|length| length > MAX_BODY as u64) {
+    // A client that asks before it sends is told before it sends.
+    if headers.contains_key(header::EXPECT) && said(headers).is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(within, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Error::new(Code::BadRequest, "the body did not arrive whole")),
-        Err(_) => Err(Error::new(
-            Code::RequestTimeout,
-            format!("the body did not arrive within {} seconds", within.as_secs()),
-        )),
+    tokio::time::timeout(within, collect(body)).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {} seconds", within.as_secs());
+        Err(Error::new(Code::RequestTimeout, detail))
+    })
+}
+
+/// The length that the client announces.
+fn said(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> Error {
+    Error::new(Code::BodyTooLarge, "the body is larger than 1 MiB")
+}
+
+async fn collect(mut body: Body) -> Result<Bytes> {
+    let (mut kept, mut length) = (BytesMut::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::new(Code::BadRequest, "the body did not arrive whole"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > MAX_DISCARDED {
+            break;
+        }
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        }
     }
+    if length > MAX_BODY { Err(too_large()) } else { Ok(kept.freeze()) }
 }
