@@ -1,12 +1,12 @@
 //! The SQLite engine: one file, for one machine, the default.
 //!
 //! - Every commit is synced to the disk before it is answered (write-ahead log, `synchronous = FULL`).
-//! - All writes of a process go through one thread that commits in groups ([`writer`]); reads run beside it on
+//! - All writes of a process go through one thread that commits in groups (`writer`); reads run beside it on
 //!   connections of their own and see whole commits only.
 //! - Several processes may share the file: SQLite's locks order their writes, [`locks`] keeps migrations, restores and a
 //!   second daemon away.
 //! - What is declared in [`schema`](super::schema) lies in strict tables, with a column for each field that is indexed
-//!   ([`table`]).
+//!   (`table`).
 
 mod connection;
 pub mod locks;
