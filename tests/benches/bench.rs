@@ -35,7 +35,9 @@ fn main() {
     for (name, measure) in parts {
         if name.contains(&wanted) {
             println!("measuring: {name}");
-            rows.extend(measure(&runtime));
+            let measured = measure(&runtime);
+            measured.iter().for_each(|row| println!("{row}"));
+            rows.extend(measured);
         }
     }
     let report = parts::report(&rows);

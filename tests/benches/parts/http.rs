@@ -123,6 +123,7 @@ impl Connection {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .expect("a request");
+        self.sender.ready().await.expect("the connection is kept alive");
         let answer = self.sender.send_request(request).await.expect("an answer");
         let status = answer.status().as_u16();
         (status, answer.into_body().collect().await.expect("a body").to_bytes())

@@ -4,7 +4,7 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod store;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt, fmt::Write as _, time::Duration};
 
 use hdrhistogram::Histogram;
 
@@ -28,24 +28,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn more(
-        what: &'static str,
-        unit: &'static str,
-        measured: f64,
-        (least, aim): (f64, f64),
-        note: String,
-    ) -> Self {
-        Self { what, unit, measured, least, aim, better: Better::More, note }
+    /// A figure of which more is better; `bounds` are what it must be at least, and the aim.
+    pub(crate) fn more(what: &'static str, unit: &'static str, measured: f64, bounds: (f64, f64), note: String) -> Self {
+        Self { what, unit, measured, least: bounds.0, aim: bounds.1, better: Better::More, note }
     }
 
-    pub(crate) fn less(
-        what: &'static str,
-        unit: &'static str,
-        measured: f64,
-        (least, aim): (f64, f64),
-        note: String,
-    ) -> Self {
-        Self { what, unit, measured, least, aim, better: Better::Less, note }
+    /// A figure of which less is better.
+    pub(crate) fn less(what: &'static str, unit: &'static str, measured: f64, bounds: (f64, f64), note: String) -> Self {
+        Self { better: Better::Less, ..Self::more(what, unit, measured, bounds, note) }
     }
 
     fn reaches(&self, bound: f64) -> bool {
@@ -61,17 +51,24 @@ impl Row {
     }
 }
 
-/// The report as Markdown.
-pub(crate) fn report(rows: &[Row]) -> String {
-    let mut text = String::from("| what | measured | at least | aim | verdict | note |\n|---|---|---|---|---|---|\n");
-    for row in rows {
-        let verdict = match (row.reaches(row.aim), row.holds()) {
+impl fmt::Display for Row {
+    /// A row of the report's table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match (self.reaches(self.aim), self.holds()) {
             (true, _) => "aim",
             (false, true) => "holds",
             (false, false) => "MISSED",
         };
-        let Row { what, unit, measured, least, aim, note, .. } = row;
-        let _ = writeln!(text, "| {what} | {measured:.2} {unit} | {least} | {aim} | {verdict} | {note} |");
+        let Self { what, unit, measured, least, aim, note, .. } = self;
+        write!(f, "| {what} | {measured:.2} {unit} | {least} | {aim} | {verdict} | {note} |")
+    }
+}
+
+/// The report as Markdown.
+pub(crate) fn report(rows: &[Row]) -> String {
+    let mut text = String::from("| what | measured | at least | aim | verdict | note |\n|---|---|---|---|---|---|\n");
+    for row in rows {
+        let _ = writeln!(text, "{row}");
     }
     text
 }
