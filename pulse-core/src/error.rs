@@ -149,16 +149,20 @@ impl Error {
         self.inner.cause.as_deref()
     }
 
-    /// The RFC 9457 body that the daemon answers.
+    /// The RFC 9457 body that the daemon answers. What is wrong with the installation itself is for whoever runs it, who
+    /// has the log: a caller reads the code's own words, and settings that do not work are a failure as any other.
     pub fn problem(&self, request_id: &str) -> Problem {
-        let info = self.code().info();
+        let own = self.code().info();
+        let info = if own.status == 500 { Code::Internal.info() } else { own };
+        let (detail, hint) =
+            if own.status < 500 { (self.message(), self.hint_text()) } else { (info.meaning, info.hint) };
         Problem {
             kind: format!("urn:pulse:error:{}", info.name),
             title: info.meaning.to_owned(),
             status: info.status,
             code: info.name.to_owned(),
-            detail: self.inner.message.clone(),
-            hint: Some(self.hint_text().to_owned()).filter(|hint| !hint.is_empty()),
+            detail: detail.to_owned(),
+            hint: Some(hint.to_owned()).filter(|hint| !hint.is_empty()),
             request_id: Some(request_id.to_owned()),
             retry_after: self.inner.retry_after,
             errors: self.inner.faults.clone(),

@@ -9,7 +9,7 @@
 //! 3. [`store`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
 //! 4. [`repo`]: typed access to the store, one file an aggregate. A query without its tenant has no name here.
 //! 5. [`access`]: who calls, what they may do, how keys are checked, how secrets are sealed.
-//! 6. [`media`]: LiveKit: room names, grants, tokens.
+//! 6. [`media`]: LiveKit: room names, grants, tokens; [`health`]: whether the store and LiveKit answer.
 //! 7. [`op`], [`wire`]: what an operation is, and how it becomes an HTTP request and back.
 //! 8. [`plane`]: [`plane::ControlPlane::execute`], the only door to every operation.
 //! 9. [`ops`], [`registry`]: the operations themselves, and the list of all of them.
@@ -23,6 +23,7 @@ pub mod boot;
 pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod health;
 pub mod id;
 pub mod limit;
 pub mod media;

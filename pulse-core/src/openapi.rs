@@ -116,12 +116,11 @@ fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
                 "description": "The same key with the same request gives the same answer for a day.",
             }));
-        } else {
-            parameters.push(json!({
-                "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
-                "description": "Change only this version: the ETag that was read.",
-            }));
         }
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
+            "description": "Change only this version: the ETag that was read.",
+        }));
     }
     parameters
 }
@@ -133,14 +132,20 @@ fn responses(meta: &Meta, answer: Value) -> Value {
     if let Some(fields) = success.as_object_mut() {
         fields.remove("$schema");
     }
-    let shown = json!({ "description": meta.summary, "content": { "application/json": { "schema": success } } });
-    responses.insert(meta.status.to_string(), shown);
-    if meta.is_mutation() && meta.status != 200 {
-        let dry = json!({ "type": "object", "required": ["dry_run", "result", "effects"] });
-        responses.insert(
-            "200".into(),
-            json!({ "description": "What a dry run tells", "content": { "application/json": { "schema": dry } } }),
-        );
+    let dry = json!({ "type": "object", "required": ["dry_run", "result", "effects"] });
+    let mut shown = |status: u16, description: &str, schema: Value| {
+        let answer = json!({ "description": description, "content": { "application/json": { "schema": schema } } });
+        responses.insert(status.to_string(), answer);
+    };
+    match (meta.is_mutation(), meta.status) {
+        (true, 200) => {
+            shown(200, &format!("{}, or what a dry run tells", meta.summary), json!({ "anyOf": [success, dry] }));
+        }
+        (true, status) => {
+            shown(status, meta.summary, success);
+            shown(200, "What a dry run tells", dry);
+        }
+        (false, status) => shown(status, meta.summary, success),
     }
     for status in [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503] {
         let codes: Vec<&str> = CODES.iter().filter(|info| info.status == status).map(|info| info.name).collect();

@@ -35,14 +35,22 @@ impl AddressPolicy {
         self.only.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(&ip)))
     }
 
+    /// Whether Pulse may connect to the URL's host, as far as that can be told without resolving a name.
+    pub fn allows_literal(&self, url: &url::Url) -> bool {
+        match url.host() {
+            Some(Host::Ipv4(ip)) => self.allows(ip.into()),
+            Some(Host::Ipv6(ip)) => self.allows(ip.into()),
+            Some(Host::Domain(_)) | None => true,
+        }
+    }
+
     fn refusal() -> Error {
         Error::new(Code::Unreachable, "the address is outside PULSE_OUTBOUND_ONLY")
             .hint("Add its network to PULSE_OUTBOUND_ONLY, or use an address inside it.")
     }
 
-    /// Resolves `host` under the policy. While the policy is set, only literal addresses and names of the hosts file are
-    /// looked at, so that not even a question to a name server leaves: `localhost` and names without a dot resolve by the
-    /// system, everything else is refused unless the hosts file has it.
+    /// Resolves `host` under the policy. While the policy is set, only literal addresses, `localhost` and names of the
+    /// hosts file are known, so that not even a question to a name server leaves.
     async fn resolve(&self, host: &str) -> Result<Vec<SocketAddr>> {
         let addresses: Vec<SocketAddr> = match (&self.only, host.parse::<IpAddr>()) {
             (_, Ok(ip)) => vec![SocketAddr::new(ip, 0)],
@@ -126,20 +134,13 @@ impl Outbound {
         &self.policy
     }
 
-    /// Refuses a URL whose host is a literal address outside the policy: the resolver is never asked about those.
-    fn check_literal(&self, url: &url::Url) -> Result<()> {
-        let literal = match url.host() {
-            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-            Some(Host::Domain(_)) | None => None,
-        };
-        if literal.is_none_or(|ip| self.policy.allows(ip)) { Ok(()) } else { Err(AddressPolicy::refusal()) }
-    }
-
     /// Gets a URL. A failure is [`Code::Unreachable`] without the transport's words.
     pub async fn get(&self, url: &str) -> Result<reqwest::Response> {
         let url: url::Url = url.parse().map_err(Error::internal)?;
-        self.check_literal(&url)?;
+        // The resolver is never asked about literal addresses.
+        if !self.policy.allows_literal(&url) {
+            return Err(AddressPolicy::refusal());
+        }
         let host = url.host_str().unwrap_or_default().to_owned();
         self.client()?
             .get(url)

@@ -1,4 +1,4 @@
-//! The only door: [`ControlPlane::execute`] resolves the scope, authorizes, spends the rate cost, asks for the plan, adds
+//! The only door: [`ControlPlane::execute`] spends the rate cost, resolves the scope, authorizes, asks for the plan, adds
 //! the audit entry and the idempotency record to its batch, and commits; for the daemon and for the command line alike.
 
 mod audit;
@@ -20,9 +20,10 @@ use crate::{
     access::{Caller, caller::unauthenticated, keyring::Keyring, network, pepper::Peppers, seal::Sealer},
     entropy::Entropy,
     error::{Code, Error, Fault, Result},
+    health::{PartStatus, Probes},
     id::{KeyId, OrgId, ProjectId},
     limit::{Decision, Limiter, Rate},
-    media::cluster::Signer,
+    media::cluster::{Signer, reach},
     metrics::Metrics,
     model::project::ProjectState,
     op::{Call, Cx, Operation, Planned, Scope, Tenant},
@@ -88,6 +89,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// This installation.
     pub settings: Settings,
+    probes: Probes,
     started: Duration,
 }
 
@@ -101,6 +103,12 @@ impl Parts {
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started)
+    }
+
+    /// How the store and the server's own LiveKit are, as of the last seconds.
+    pub async fn health(&self) -> (PartStatus, PartStatus) {
+        let (engine, url) = (self.store.info().engine, &self.settings.livekit.url);
+        self.probes.look(self.clock.as_ref(), (engine, self.store.ping()), (url, reach(&self.outbound, url))).await
     }
 }
 
@@ -190,6 +198,7 @@ impl ControlPlane {
             audit: Audit(store.clone()),
             idempotency: Idempotency(store.clone()),
             jobs: Jobs(store.clone()),
+            probes: Probes::default(),
             started: clock.monotonic(),
             store,
             keyring,
@@ -229,14 +238,12 @@ impl ControlPlane {
     }
 
     async fn run<O: Operation>(&self, call: &Call, op: &O) -> Result<Answer<O::Output>> {
-        let needs = op.needs();
+        self.admit(call, O::META.cost)?;
         if matches!(call.caller, Caller::Anonymous) && !O::META.permissions.is_empty() {
-            self.admit(call, None, O::META.cost)?;
             return Err(unauthenticated());
         }
         let tenant = self.resolve(&call.caller, op.scope()).await?;
-        call.caller.authorize(needs)?;
-        self.admit(call, tenant.as_ref(), O::META.cost)?;
+        call.caller.authorize(op.needs())?;
         let expected_version = expected_version(op.expected_version(), call.if_match)?;
         if !O::META.is_mutation() {
             let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version };
@@ -245,6 +252,8 @@ impl ControlPlane {
         self.mutate(call, op, tenant, expected_version).await
     }
 
+    /// Plans and commits until nobody else's change comes between. Whatever an attempt comes to, the answer on record for
+    /// its idempotency key comes first: the loser of a race sees a world in which its own request is done already.
     async fn mutate<O: Operation>(
         &self,
         call: &Call,
@@ -252,45 +261,58 @@ impl ControlPlane {
         tenant: Option<Tenant>,
         expected_version: Option<u64>,
     ) -> Result<Answer<O::Output>> {
-        let ticket = idempotent::Ticket::of(call, op)?;
-        if let Some(output) = self.replay::<O>(ticket.as_ref()).await? {
-            return Ok(Answer::Done { output, replayed: true });
-        }
+        let ticket = self.ticket(call, op)?;
         for _ in 0..MAX_PLANS {
+            if let Some(output) = self.replay::<O>(ticket.as_ref()).await? {
+                return Ok(Answer::Done { output, replayed: true });
+            }
             let now = self.parts.clock.now();
             let cx = Cx { parts: &self.parts, call, tenant: tenant.clone(), now, expected_version };
-            let mut planned = op.plan(&cx).await?;
-            if planned.batch.is_empty() {
-                return Ok(answer::<O>(call, planned));
-            }
-            let entry = audit::entry::<O>(call, &planned.trail, now, self.parts.entropy.as_ref());
-            Audit::append(&mut planned.batch, &entry)?;
-            if let Some(ticket) = &ticket {
-                self.remember::<O>(ticket, &planned.output, now, &mut planned.batch).await?;
-            }
-            let bumps = planned.batch.bumps_generation;
-            let mode = if call.dry_run { CommitMode::Check } else { CommitMode::Apply };
-            match self.parts.store.commit(std::mem::take(&mut planned.batch), mode).await? {
-                Outcome::Committed { .. } => {
-                    if bumps && !call.dry_run {
-                        self.parts.keyring.forget();
-                    }
-                    return Ok(answer::<O>(call, planned));
+            match self.attempt(&cx, op, ticket.as_ref()).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => self.parts.metrics.replans.inc(),
+                Err(error) => {
+                    let recorded = self.replay::<O>(ticket.as_ref()).await.ok().flatten();
+                    return recorded.map(|output| Answer::Done { output, replayed: true }).ok_or(error);
                 }
-                Outcome::Conflict { collection, index } => {
-                    if let Some(output) = self.replay::<O>(ticket.as_ref()).await? {
-                        return Ok(Answer::Done { output, replayed: true });
-                    }
-                    let generic = || Error::new(Code::Conflict, "something with the same id or name exists");
-                    return Err(op.conflict(collection, index).unwrap_or_else(generic));
-                }
-                Outcome::OutOfBounds { collection, id, field } => {
-                    return Err(Error::new(Code::Conflict, format!("{collection} {id}: {field} is at its bound")));
-                }
-                Outcome::Stale { .. } => self.parts.metrics.replans.inc(),
             }
         }
         Err(Error::new(Code::Conflict, "others kept changing the same thing").hint("Try again."))
+    }
+
+    /// Plans once and commits. `None`: what the plan was made from has changed, or somebody else has just made the same
+    /// thing; another plan sees that.
+    async fn attempt<O: Operation>(
+        &self,
+        cx: &Cx<'_>,
+        op: &O,
+        ticket: Option<&idempotent::Ticket>,
+    ) -> Result<Option<Answer<O::Output>>> {
+        let call = cx.call;
+        let mut planned = op.plan(cx).await?;
+        if planned.batch.is_empty() {
+            return Ok(Some(answer::<O>(call, planned)));
+        }
+        let entry = audit::entry::<O>(call, &planned.trail, cx.now, self.parts.entropy.as_ref());
+        Audit::append(&mut planned.batch, &entry)?;
+        if let Some(ticket) = ticket {
+            self.remember::<O>(ticket, &planned.output, cx.now, &mut planned.batch).await?;
+        }
+        let bumps = planned.batch.bumps_generation;
+        let mode = if call.dry_run { CommitMode::Check } else { CommitMode::Apply };
+        match self.parts.store.commit(std::mem::take(&mut planned.batch), mode).await? {
+            Outcome::Committed { .. } => {
+                if bumps && !call.dry_run {
+                    self.parts.keyring.forget();
+                }
+                Ok(Some(answer::<O>(call, planned)))
+            }
+            Outcome::Conflict { collection, index } => op.conflict(collection, index).map_or(Ok(None), Err),
+            Outcome::OutOfBounds { collection, id, field } => {
+                Err(Error::new(Code::Conflict, format!("{collection} {id}: {field} is at its bound")))
+            }
+            Outcome::Stale { .. } => Ok(None),
+        }
     }
 
     /// What the scope is about; what the caller may not know of is not found.
@@ -329,19 +351,22 @@ impl ControlPlane {
         self.parts.keyring.tenant(id).await?.ok_or_else(missing)
     }
 
-    /// Spends the cost against every limit that holds for the caller; the tightest is told to the edge.
-    fn admit(&self, call: &Call, tenant: Option<&Tenant>, cost: u32) -> Result<()> {
+    /// Spends the cost against every limit that holds for the caller; the tightest is told to the edge. A call pays
+    /// once: an edge asks before it reads the request, so that refused requests cost as much as others.
+    pub fn admit(&self, call: &Call, cost: u32) -> Result<()> {
+        if call.rate.is_told() {
+            return Ok(());
+        }
         let payers: [Option<(Payer, Rate, &str)>; 2] = match &call.caller {
             Caller::Operator(_) => return Ok(()),
             Caller::Anonymous => [call.ip.map(|ip| (Payer::Address(network::bucket(ip)), ANONYMOUS, "address")), None],
             Caller::Key(key) => {
                 let record = &key.record;
-                let (org, project) =
-                    tenant.map_or((&record.org, &record.project), |tenant| (&tenant.org, &tenant.project));
-                let limit = project.limits.requests_per_minute.or(org.plan.requests_per_minute());
-                let Some(per_minute) = limit else { return Ok(()) };
+                let own = record.project.limits.requests_per_minute;
+                let Some(per_minute) = own.or(record.org.plan.requests_per_minute()) else { return Ok(()) };
                 let rate = Rate { per_minute };
-                [Some((Payer::Key(record.key.id), rate, "key")), Some((Payer::Project(project.id), rate, "project"))]
+                let project = Payer::Project(record.project.id);
+                [Some((Payer::Key(record.key.id), rate, "key")), Some((project, rate, "project"))]
             }
         };
         let now = self.parts.clock.monotonic();
@@ -359,11 +384,6 @@ impl ControlPlane {
         }
         Ok(())
     }
-
-    /// Spends one request of an address that has not said who it is, for routes beside the registry.
-    pub fn admit_anonymous(&self, call: &Call) -> Result<()> {
-        self.admit(call, None, 1)
-    }
 }
 
 /// Where [`ControlPlane::execute`] leaves the decision of the tightest limit, for the edge's headers.
@@ -371,6 +391,10 @@ impl ControlPlane {
 pub struct RateCell(Arc<OnceLock<Decision>>, Arc<OnceLock<Decision>>);
 
 impl RateCell {
+    fn is_told(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     fn tell(&self, decision: Decision) {
         let _ = if self.0.get().is_none() { self.0.set(decision) } else { self.1.set(decision) };
     }
@@ -423,12 +447,16 @@ fn status_text(status: u16) -> &'static str {
     }
 }
 
+/// Refuses when the project, or its organization, is deleted.
+pub fn check_alive(tenant: &Tenant) -> Result<()> {
+    let gone = tenant.org.deleted_at.is_some() || tenant.project.state == ProjectState::Deleted;
+    if gone { Err(Error::not_found("project", tenant.project.id)) } else { Ok(()) }
+}
+
 /// Refuses when the project cannot be used.
 pub fn check_usable(tenant: &Tenant) -> Result<()> {
+    check_alive(tenant)?;
     let project = &tenant.project;
-    if tenant.org.deleted_at.is_some() || project.state == ProjectState::Deleted {
-        return Err(Error::not_found("project", project.id));
-    }
     if project.state == ProjectState::Suspended {
         return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id)));
     }

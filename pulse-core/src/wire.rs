@@ -1,14 +1,17 @@
 //! Operation <-> (method, path, query, body), both directions, written once for all operations.
 //!
 //! Path fields come from the path, the rest of `GET` and `DELETE` from the query, the rest of `POST` and `PUT` from a JSON
-//! body. A request that does not decode is held against the operation's JSON schema, so that all faults come back at
-//! once; a request that decodes never pays for that.
+//! body. Every request is held against the operation's JSON schema: its bounds hold because they are documented, and all
+//! faults come back at once. The schema is compiled once, and judging a token request takes a third of a microsecond.
 
 mod faults;
+mod json;
 mod schema;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, error::Category};
 use url::form_urlencoded;
+
+use json::Unambiguous;
 
 pub use schema::{Kind, OpSchema};
 
@@ -90,50 +93,52 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The operation of a request; `422` with every fault when its fields are not valid.
+/// The operation of a request; `422` with every field that is wrong by itself. What is wrong between fields, or with what
+/// is stored, is for the plan to say.
 pub fn decode<O: Operation>(schema: &OpSchema, incoming: Incoming<'_>) -> Result<O> {
-    let method = O::META.method;
-    if method.has_body() && incoming.path.is_empty() && incoming.query.is_empty() {
-        // The fast way: nothing to merge, so the body is the operation.
-        if let Ok(op) = serde_json::from_slice(body_or_empty(incoming.body)) {
-            return Ok(op);
-        }
-    }
-    let mut faults = Vec::new();
-    let mut fields = if method.has_body() { body_fields(incoming.body)? } else { Map::new() };
-    for (name, _) in incoming.path {
-        if fields.contains_key(name) && !O::META.lenient {
-            faults.push(Fault::new(name, "unknown_field", "belongs into the path only"));
-        }
-    }
-    if method.has_body() {
+    let mut misplaced = Vec::new();
+    let mut fields = Map::new();
+    if O::META.method.has_body() {
+        fields = body_fields(incoming.body)?;
         let names = form_urlencoded::parse(incoming.query.as_bytes()).map(|(name, _)| name.into_owned());
-        faults
+        misplaced
             .extend(names.map(|name| Fault::new(name, "unknown_field", "is not a query parameter of this operation")));
     } else {
-        faults.extend(query_fields(schema, incoming.query, &mut fields));
+        misplaced.extend(query_fields(schema, incoming.query, &mut fields));
     }
     for (name, text) in incoming.path {
-        fields.insert(name.clone(), Value::String(text.clone()));
+        let other = fields.insert(name.clone(), Value::String(text.clone()));
+        if other.is_some() && !O::META.lenient {
+            misplaced.push(Fault::new(name, "unknown_field", "belongs into the path only"));
+        }
     }
     let fields = Value::Object(fields);
-    let decoded: Result<O, _> = serde_path_to_error::deserialize(&fields);
+    let mut faults = schema.faults(&fields)?;
+    let decoded = O::deserialize(&fields);
+    if decoded.is_err() {
+        faults.extend(undecodable::<O>(&fields, &faults));
+    }
+    path_fault_is_not_found::<O>(&faults)?;
+    faults.extend(misplaced);
     match decoded {
         Ok(op) if faults.is_empty() => Ok(op),
-        Ok(_) => Err(Error::invalid(faults)),
-        Err(cause) => {
-            faults.extend(schema.faults(&fields)?);
-            if faults.is_empty() {
-                faults.push(Fault::new(cause.path().to_string(), "invalid", cause.inner().to_string()));
-            }
-            path_fault_is_not_found::<O>(&mut faults)?;
-            Err(Error::invalid(faults))
-        }
+        _ => Err(Error::invalid(faults)),
     }
 }
 
+/// What the operation's own types refuse, unless the schema has said it of the same place.
+fn undecodable<O: Operation>(fields: &Value, known: &[Fault]) -> Option<Fault> {
+    let cause = serde_path_to_error::deserialize::<_, O>(fields).err()?;
+    let at = match cause.path().to_string() {
+        root if root == "." => String::new(),
+        path => path,
+    };
+    let said = known.iter().any(|fault| fault.field.starts_with(&at) || at.starts_with(&fault.field));
+    (!said).then(|| Fault::new(at, "invalid", cause.inner().to_string()))
+}
+
 /// An id in the path that no document can have is not found, as any other unknown id.
-fn path_fault_is_not_found<O: Operation>(faults: &mut [Fault]) -> Result<()> {
+fn path_fault_is_not_found<O: Operation>(faults: &[Fault]) -> Result<()> {
     match faults.iter().find(|fault| O::META.path_fields().any(|name| name == fault.field)) {
         Some(fault) => Err(Error::new(Code::NotFound, format!("there is nothing with this {}", fault.field))),
         None => Ok(()),
@@ -146,11 +151,15 @@ fn body_or_empty(body: &[u8]) -> &[u8] {
 
 fn body_fields(body: &[u8]) -> Result<Map<String, Value>> {
     match serde_json::from_slice(body_or_empty(body)) {
-        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Unambiguous(Value::Object(fields))) => Ok(fields),
         Ok(_) => Err(Error::new(Code::BadRequest, "the body is not a JSON object")),
         Err(cause) => {
             let place = format!("line {}, column {}", cause.line(), cause.column());
-            let what = if std::str::from_utf8(body).is_err() { "is not UTF-8" } else { "is not well-formed JSON" };
+            let what = match cause.classify() {
+                _ if std::str::from_utf8(body).is_err() => "is not UTF-8",
+                Category::Data => "has an object in which a name stands twice",
+                Category::Io | Category::Syntax | Category::Eof => "is not well-formed JSON",
+            };
             Err(Error::new(Code::BadRequest, format!("the body {what} ({place})")))
         }
     }

@@ -137,7 +137,7 @@ fn refuse(error: &Error, id: &RequestId) -> Response {
     answer::problem(error, id.as_str())
 }
 
-/// Logs an error that is Pulse's own fault, with its cause and the request id.
+/// Logs an error that is Pulse's own fault, with its cause, its hint and the request id: the caller reads none of them.
 fn log_error(error: &Error, id: &RequestId) {
     let status = error.code().info().status;
     if status < 500 && error.cause().is_none() {
@@ -149,10 +149,10 @@ fn log_error(error: &Error, id: &RequestId) {
         let _ = write!(cause, "{}{one}", if cause.is_empty() { "" } else { ": " });
         next = one.source();
     }
-    let (request_id, code) = (id.as_str(), error.code().info().name);
+    let (request_id, code, hint) = (id.as_str(), error.code().info().name, error.hint_text());
     if status == 500 {
-        tracing::error!(request_id, code, cause, "{}", error.message());
+        tracing::error!(request_id, code, cause, hint, "{}", error.message());
     } else {
-        tracing::warn!(request_id, code, cause, "{}", error.message());
+        tracing::warn!(request_id, code, cause, hint, "{}", error.message());
     }
 }

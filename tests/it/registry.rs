@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pulse_core::{
     access::{Permission, Permissions, Role},
-    op::{Method, Operation},
+    op::{Meta, Method, Operation},
     ops::{keys, organizations, projects, tokens},
-    registry::OPERATIONS,
+    registry::{self, OPERATIONS},
     wire::{self, Incoming, OpSchema},
 };
+use pulse_tests::plane::{TestPlane, operator};
 use serde_json::{Value, json};
 
 const ORG: &str = "org_01J00000000000000000000000";
@@ -169,6 +170,83 @@ fn samples_set_every_field_of_their_operation() {
             assert!(sample.get(name).is_some(), "the sample of {} leaves {name} out", route.meta.id);
         }
     }
+}
+
+/// Values just outside the bounds of a schema, each with the place in the sample where it goes.
+fn outside(schema: &Value, sample: &Value, at: &str, found: &mut Vec<(String, Value)>) {
+    let bound = |name: &str| schema[name].as_u64().and_then(|bound| usize::try_from(bound).ok());
+    let mut add = |value: Value| found.push((at.to_owned(), value));
+    match sample {
+        Value::String(_) => {
+            bound("minLength")
+                .filter(|least| *least > 0)
+                .into_iter()
+                .for_each(|least| add(json!("x".repeat(least - 1))));
+            bound("maxLength").into_iter().for_each(|most| add(json!("x".repeat(most + 1))));
+        }
+        Value::Number(_) => {
+            schema["minimum"].as_i64().into_iter().for_each(|least| add(json!(least - 1)));
+            schema["maximum"].as_i64().into_iter().for_each(|most| add(json!(most + 1)));
+        }
+        Value::Array(elements) => {
+            bound("maxItems").into_iter().for_each(|most| add(vec![elements[0].clone(); most + 1].into()));
+            outside(&schema["items"], &elements[0], &format!("{at}/0"), found);
+        }
+        Value::Object(fields) => {
+            let any = fields.values().next().cloned().unwrap_or_default();
+            let many =
+                |most: usize| (0..=most).map(|n| (format!("k{n}"), any.clone())).collect::<serde_json::Map<_, _>>();
+            bound("maxProperties").into_iter().for_each(|most| add(many(most).into()));
+            for (name, value) in fields {
+                let (named, other) = (&schema["properties"][name], &schema["additionalProperties"]);
+                outside(if named.is_null() { other } else { named }, value, &format!("{at}/{name}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+    for variant in schema["anyOf"].as_array().into_iter().flatten() {
+        outside(variant, sample, at, found);
+    }
+}
+
+#[tokio::test]
+async fn what_is_just_outside_a_documented_bound_is_refused_by_name() {
+    let t = TestPlane::new().await;
+    let mut tried = 0;
+    for (id, sample) in samples() {
+        let route = registry::by_id(id).expect("in the registry");
+        let mut values = Vec::new();
+        outside(route.schema().json(), &sample, "", &mut values);
+        for (at, value) in values {
+            let mut request = sample.clone();
+            *request.pointer_mut(&at).expect("a place in the sample") = value;
+            let refused = send(&t, &route.meta, &request).await.expect_err("this is out of bounds");
+            let named = refused
+                .faults()
+                .iter()
+                .any(|fault| format!("/{}", fault.field.replace('[', "/").replace(']', "").replace('.', "/")) == at);
+            assert!(named, "{id}: what is out of bounds at {at} is answered {refused:?}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 80, "only {tried} bounds were found");
+}
+
+/// Sends the fields of a request where they belong: into the path, the query or the body.
+async fn send(t: &TestPlane, meta: &Meta, request: &Value) -> pulse_core::Result<Value> {
+    let mut fields = request.as_object().expect("an object").clone();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let path: Vec<_> = meta.path_fields().filter_map(|name| Some((name, text(&fields.remove(name)?)))).collect();
+    let path: Vec<_> = path.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if meta.method.has_body() {
+        return t.send(&operator(), meta.id, &path, "", &Value::Object(fields).to_string()).await;
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in &fields {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        values.iter().for_each(|value| drop(query.append_pair(name, &text(value))));
+    }
+    t.send(&operator(), meta.id, &path, &query.finish(), "").await
 }
 
 #[test]

@@ -54,7 +54,7 @@ permissions! {
     ProjectCreate "project:create" O | A, "Create projects.";
     ProjectRead "project:read" O | A | D | V | KEY, "Read the project.";
     ProjectWrite "project:write" O | A | D, "Change the project's name, labels, presets and webhook address.";
-    ProjectAdmin "project:admin" O | A, "Change region, LiveKit address and credentials, limits and storage; delete and restore the project.";
+    ProjectAdmin "project:admin" O | A, "Change region, LiveKit address and credentials, and storage; delete and restore the project. Limits are the operator's.";
     TokensMint "tokens:mint" O | A | D | KEY, "Make, validate, refresh and revoke media tokens.";
     RoomsRead "rooms:read" O | A | D | V | KEY, "Read rooms and participants.";
     RoomsWrite "rooms:write" O | A | D | KEY, "Create and end rooms, remove and mute participants.";

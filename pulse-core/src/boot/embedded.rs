@@ -38,8 +38,22 @@ impl EmbeddedFiles {
     }
 }
 
-/// Writes a new file that only its owner can read; a file that exists is left alone and is an error.
+/// Writes a new file that only its owner can read; a file that exists is left alone and is an error. The file is there
+/// whole or not at all, whenever the machine stops and whoever looks at the same time.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", std::process::id()));
+    let partial = PathBuf::from(partial);
+    // What an earlier process with this id left behind.
+    let _ = fs::remove_file(&partial);
+    let linked = write_synced(&partial, text).and_then(|()| fs::hard_link(&partial, path));
+    let _ = fs::remove_file(&partial);
+    linked?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -58,7 +72,10 @@ pub(super) fn secrets(
     if let (Some(pepper), Some(master_key)) = (&given.pepper, &given.master_key) {
         return Ok((pepper.clone(), master_key.clone()));
     }
-    let made = || (random(entropy), Sealer::generate(entropy));
+    let made = || {
+        let pepper = given.pepper.clone().unwrap_or_else(|| random(entropy));
+        (pepper, given.master_key.clone().unwrap_or_else(|| Sealer::generate(entropy)))
+    };
     let (pepper, master_key) = match beside.map(EmbeddedFiles::beside) {
         None if in_memory => made(),
         None => return Err(missing(given)),
@@ -75,7 +92,7 @@ pub(super) fn secrets(
                     Ok(()) => (pepper, master_key),
                     // Another process was first: its secrets hold.
                     Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                        read(&files.keys)?.ok_or_else(|| unusable(&files.keys, "is incomplete"))?
+                        read(&files.keys)?.ok_or_else(|| unusable(&files.keys, "is gone again"))?
                     }
                     Err(cause) => return Err(unusable(&files.keys, "cannot be written").because(cause)),
                 }
@@ -118,4 +135,81 @@ fn read(path: &Path) -> Result<Option<(Secret, Secret)>> {
         line.map(Secret::new).ok_or_else(|| unusable(path, &format!("has no {name}")))
     };
     Ok(Some((value("API_KEY_PEPPER")?, value("PULSE_MASTER_KEY")?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    /// A folder of this test, gone with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("pulse-embedded-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn texts(given: &GivenSecrets, db: &Path, empty: bool) -> (String, String) {
+        let (pepper, master_key) = secrets(given, Some(db), false, empty, &SeededEntropy::new(1)).unwrap();
+        (pepper.expose().to_owned(), master_key.expose().to_owned())
+    }
+
+    #[test]
+    fn the_file_records_the_secrets_that_are_used() {
+        let folder = Folder::new("used");
+        let db = folder.0.join("pulse.db");
+        let given =
+            GivenSecrets { pepper: Some(Secret::new("a pepper that the settings give")), ..GivenSecrets::default() };
+        let used = texts(&given, &db, true);
+        assert_eq!(used.0, "a pepper that the settings give");
+        assert_eq!(texts(&GivenSecrets::default(), &db, false), used, "the next start needs no settings");
+        assert_eq!(folder.names(), ["pulse.db.keys"], "nothing else is left");
+    }
+
+    #[test]
+    fn a_private_file_is_whole_or_not_there_and_never_written_over() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = Folder::new("whole");
+        let path = folder.0.join("file");
+        // What a process that died in the middle has left behind.
+        fs::write(folder.0.join(format!("file.{}.partial", std::process::id())), "ha").unwrap();
+        write_private(&path, "whole").unwrap();
+        assert_eq!(write_private(&path, "other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.names(), ["file"]);
+    }
+
+    #[test]
+    fn starters_at_once_agree_on_the_secrets() {
+        let folder = Folder::new("race");
+        let db = folder.0.join("pulse.db");
+        let path = EmbeddedFiles::beside(&db).keys;
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                loop {
+                    // Whoever sees the file sees all of it.
+                    if let Some(found) = read(&path).unwrap() {
+                        break found.1.expose().to_owned();
+                    }
+                }
+            });
+            let (_, master_key) = texts(&GivenSecrets::default(), &db, true);
+            assert_eq!(reader.join().unwrap(), master_key);
+        });
+    }
 }

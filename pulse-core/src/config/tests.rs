@@ -112,3 +112,19 @@ fn a_check_shows_no_secret() {
     assert!(!text.contains(secret), "{text}");
     assert!(text.contains("not used yet") && text.contains("ignored"), "{text}");
 }
+
+#[test]
+fn a_shown_connection_string_holds_nothing_secret() {
+    for (uri, shown) in [
+        ("mongodb://u:pa/ss@h:1,i:2/db", "mongodb://<set>@h:1,i:2/db"),
+        ("mongodb://u:p@ss?w@h/db", "mongodb://<set>@h/db"),
+        (
+            "mongodb+srv://h/db?replicaSet=rs&tlsCertificateKeyFilePassword=word&authMechanismProperties=AWS_SESSION_TOKEN:word",
+            "mongodb+srv://h/db?replicaSet=<set>&tlsCertificateKeyFilePassword=<set>&authMechanismProperties=<set>",
+        ),
+        ("https://lk.example/a", "https://lk.example/a"),
+        ("sqlite:/data/pulse.db", "sqlite:/data/pulse.db"),
+    ] {
+        assert_eq!(value::without_credentials(uri), shown);
+    }
+}

@@ -156,16 +156,13 @@ pub(super) fn store(text: &str) -> Parsed<StoreLocation> {
     Ok(StoreLocation::Mongo { uri, database: None })
 }
 
-/// A URL without the credentials in it.
+/// A URL without what may be a secret in it: user and password, and the values of its query. A password that is not
+/// encoded may hold any character, so everything before the last `@` is taken for it.
 pub(super) fn without_credentials(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            match authority.rsplit_once('@') {
-                Some((_, hosts)) => format!("{scheme}://<set>@{hosts}{path}"),
-                None => text.to_owned(),
-            }
-        }
-        None => text.to_owned(),
-    }
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("<set>@", rest));
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let hidden = |pair: &str| pair.split_once('=').map_or_else(|| pair.to_owned(), |(name, _)| format!("{name}=<set>"));
+    let query = query.map(|query| format!("?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&")));
+    format!("{scheme}://{credentials}{place}{}", query.unwrap_or_default())
 }

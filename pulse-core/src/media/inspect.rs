@@ -1,8 +1,8 @@
 //! Looks into a LiveKit token without a server: what its claims mean in words, and which traps are in them. Nothing here
 //! trusts the token: every claim is read as the JSON that it is.
 //!
-//! The rules are LiveKit's own: an absent `canPublish`, `canSubscribe` or `canPublishData` means yes; grants on rooms
-//! other than joining one are for the whole server; `exp` is taken with a leeway of a minute.
+//! The rules are LiveKit's own: an absent `canPublish` or `canSubscribe` means yes, an absent `canPublishData` means as
+//! `canPublish`; grants on rooms other than joining one are for the whole server; `exp` is taken with a leeway of a minute.
 
 mod lint;
 mod words;
@@ -93,7 +93,7 @@ pub struct Inspection {
     pub claims: Map<String, Value>,
 }
 
-/// Whether a token would be let in.
+/// Whether a client with the token would be let into a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Whether it would.
@@ -141,6 +141,11 @@ impl Claims<'_> {
         self.video(name) != Some(&Value::Bool(false))
     }
 
+    /// Data messages follow publishing unless the token says otherwise.
+    fn may_send_data(&self) -> bool {
+        self.video("canPublishData").map_or_else(|| self.not_denied("canPublish"), |value| value != &Value::Bool(false))
+    }
+
     fn room(&self) -> Option<&str> {
         self.video("room").and_then(Value::as_str).filter(|room| !room.is_empty())
     }
@@ -179,7 +184,7 @@ pub fn inspect(token: &str, now: Timestamp) -> Result<Inspection> {
     })
 }
 
-/// Judges a token with a LiveKit key pair, as LiveKit would at `now`.
+/// Judges a token with a LiveKit key pair, as LiveKit would at `now` when a client joins with it.
 ///
 /// # Errors
 /// `invalid_fields` when it is not a JWT.
@@ -196,6 +201,12 @@ pub fn verify(token: &str, key: &str, secret: &Secret, now: Timestamp) -> Result
         reasons.push("it was not signed with this secret, or was changed".to_owned());
     }
     reasons.extend(claims.outside_its_time());
+    if !claims.grants("roomJoin") {
+        reasons.push("it does not let anybody join: roomJoin is not true".to_owned());
+    }
+    if claims.text("sub").is_none() {
+        reasons.push("it has no identity".to_owned());
+    }
     let signature = if signed { "good" } else { "bad" };
     Ok(Verdict {
         valid: reasons.is_empty(),

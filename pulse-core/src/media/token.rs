@@ -63,6 +63,11 @@ impl Jti {
         Self { count: self.count.saturating_add(1), ..self }
     }
 
+    /// When the first of the family was made.
+    pub fn issued_at(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.family.timestamp_ms()).unwrap_or(i64::MAX))
+    }
+
     /// Reads `<family>.<n>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (family, count) = text.split_once('.')?;

@@ -10,7 +10,10 @@ use super::text::Name;
 use crate::{
     access::{Permissions, key::Environment, pepper::Digest},
     id::{KeyId, ProjectId},
-    media::{grants::Grant, room::RoomPattern},
+    media::{
+        grants::Grant,
+        room::{RoomName, RoomPattern},
+    },
     time::Timestamp,
 };
 
@@ -38,6 +41,11 @@ impl Constraints {
     /// Whether nothing is narrowed.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty() && self.max_ttl_seconds.is_none() && self.grants.is_empty()
+    }
+
+    /// Whether the key may have to do with tokens for the room; `None` stands for tokens of every room.
+    pub fn allow_room(&self, room: Option<&RoomName>) -> bool {
+        self.rooms.is_empty() || room.is_some_and(|room| self.rooms.iter().any(|pattern| pattern.matches(room)))
     }
 }
 

@@ -20,8 +20,6 @@ use crate::{
 pub const DEFAULT_REGION: &str = "us-east";
 /// Regions that need no registration.
 pub const KNOWN_REGIONS: [&str; 3] = ["us-east", "eu-west", "asia-south"];
-/// The most presets that a project can have of its own.
-pub const MAX_PRESETS: usize = 50;
 
 /// Whether a project can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

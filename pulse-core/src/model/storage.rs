@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::Refused;
+use super::text::HttpUrl;
 use crate::{access::seal::Sealed, error::Fault, secret::SecretText};
 
 /// The kind of object storage.
@@ -36,8 +36,7 @@ pub struct StorageInput {
     pub region: Option<String>,
     /// The endpoint, for what is not Amazon's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
-    pub endpoint: Option<String>,
+    pub endpoint: Option<HttpUrl>,
     /// What every object's name begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -47,8 +46,7 @@ pub struct StorageInput {
     pub force_path_style: Option<bool>,
     /// Where viewers get the objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
-    pub cdn_base_url: Option<String>,
+    pub cdn_base_url: Option<HttpUrl>,
     /// For s3 and r2. Never returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<SecretText>,
@@ -97,13 +95,13 @@ pub struct StorageConfig {
     /// The storage's own region.
     pub region: Option<String>,
     /// The endpoint.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<HttpUrl>,
     /// What every object's name begins with.
     pub prefix: Option<String>,
     /// Whether the bucket stands in the path.
     pub force_path_style: bool,
     /// Where viewers get the objects.
-    pub cdn_base_url: Option<String>,
+    pub cdn_base_url: Option<HttpUrl>,
     /// The sealed credentials.
     pub credentials: Sealed,
 }
@@ -118,13 +116,13 @@ pub struct StorageView {
     /// The storage's own region.
     pub region: Option<String>,
     /// The endpoint.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<HttpUrl>,
     /// What every object's name begins with.
     pub prefix: Option<String>,
     /// Whether the bucket stands in the path.
     pub force_path_style: bool,
     /// Where viewers get the objects.
-    pub cdn_base_url: Option<String>,
+    pub cdn_base_url: Option<HttpUrl>,
     /// Whether anything uses it yet.
     pub active: bool,
 }
@@ -157,13 +155,6 @@ impl StorageInput {
                 "required",
                 "is required for r2: https://<account>.r2.cloudflarestorage.com",
             ));
-        }
-        for (field, value) in [("endpoint", &self.endpoint), ("cdn_base_url", &self.cdn_base_url)] {
-            if let Some(Err(Refused(detail))) =
-                value.as_deref().map(|text| text.parse::<super::text::WebhookUrl>().map(drop))
-            {
-                faults.push(Fault::new(format!("{at}.{field}"), "bad_url", detail));
-            }
         }
         faults
     }

@@ -157,19 +157,20 @@ fn url_with(text: &str, schemes: &[&str]) -> Result<(), Refused> {
     Ok(())
 }
 
-fn webhook_url(text: &str) -> Result<(), Refused> {
+fn http_url(text: &str) -> Result<(), Refused> {
     url_with(text, &["https", "http"])
 }
 
-fn livekit_url(text: &str) -> Result<(), Refused> {
+/// A URL with any scheme that Pulse knows.
+pub(crate) fn any_url(text: &str) -> Result<(), Refused> {
     url_with(text, &["wss", "ws", "https", "http"])
 }
 
 texts! {
     /// What a person calls a thing: 1 to 100 characters without control characters.
-    Name, name, { "type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" };
+    Name, name, { "type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$" };
     /// A sentence of a person, such as a reason: 1 to 500 characters.
-    Note, note, { "type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" };
+    Note, note, { "type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$" };
     /// A mail address.
     Email, email, { "type": "string", "format": "email", "minLength": 3, "maxLength": 254 };
     /// A region's name. `us-east`, `eu-west` and `asia-south` are known; the operator registers others.
@@ -181,9 +182,11 @@ texts! {
     /// The value of a label.
     LabelValue, label_value, { "type": "string", "maxLength": 63, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" };
     /// Where webhooks go.
-    WebhookUrl, webhook_url, { "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://" };
+    WebhookUrl, http_url, { "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://" };
+    /// An address of the web.
+    HttpUrl, http_url, { "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://" };
     /// Where a LiveKit server answers.
-    LiveKitUrl, livekit_url, { "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^(wss?|https?)://" };
+    LiveKitUrl, any_url, { "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^(wss?|https?)://" };
 }
 
 impl Name {

@@ -202,7 +202,7 @@ pub struct CreateKey {
     pub constraints: Option<Constraints>,
     /// From where it may be used, as networks in CIDR form; anywhere when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", length(max = 100))]
+    #[schemars(with = "Vec<String>", length(max = 100), extend("items" = { "type": "string", "format": "cidr" }))]
     pub networks: Vec<IpNet>,
     /// When it ends; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

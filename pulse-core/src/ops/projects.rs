@@ -18,11 +18,9 @@ use crate::{
     model::{
         job::JobKind,
         organization::Plan,
-        project::{
-            DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, MAX_PRESETS, Project, ProjectState, ProjectView,
-        },
+        project::{DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, Project, ProjectState, ProjectView},
         storage::{StorageConfig, StorageInput},
-        text::{LabelFilter, Labels, LiveKitUrl, Name, Note, PresetName, RegionName, WebhookUrl},
+        text::{HttpUrl, LabelFilter, Labels, LiveKitUrl, Name, Note, PresetName, RegionName, WebhookUrl},
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     page::{Cursor, Page, PageLimit},
@@ -66,6 +64,28 @@ fn region_fault(cx: &Cx<'_>, region: &RegionName) -> Option<Fault> {
         let all: Vec<&str> = KNOWN_REGIONS.into_iter().chain(own.iter().map(String::as_str)).collect();
         Fault::new("region", "unknown_region", format!("is not a region of this installation: {}", all.join(", ")))
     })
+}
+
+/// Faults of literal addresses to which this installation never connects. Names are judged when they are resolved.
+fn address_faults(
+    cx: &Cx<'_>,
+    livekit: Option<&LiveKitUrl>,
+    webhook: Option<&WebhookUrl>,
+    storage: Option<&StorageInput>,
+) -> Vec<Fault> {
+    let urls = [
+        ("livekit_url", livekit.map(LiveKitUrl::as_str)),
+        ("webhook_url", webhook.map(WebhookUrl::as_str)),
+        ("storage_config.endpoint", storage.and_then(|storage| storage.endpoint.as_ref()).map(HttpUrl::as_str)),
+    ];
+    let policy = cx.parts.outbound.policy();
+    let outside = |text: &str| {
+        text.parse().is_ok_and(|url| !policy.allows_literal(&url)) && text != cx.parts.settings.livekit.url
+    };
+    urls.into_iter()
+        .filter(|(_, url)| url.is_some_and(outside))
+        .map(|(field, _)| Fault::new(field, "address_not_allowed", "is an address to which Pulse does not connect"))
+        .collect()
 }
 
 fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<StorageConfig> {
@@ -158,15 +178,12 @@ impl CreateProject {
         let (key, secret) = (self.livekit_api_key.is_some(), self.livekit_api_secret.is_some());
         let mut faults = livekit_faults(self.livekit_url.as_ref(), key, secret, &cx.parts.settings.livekit.url);
         faults.extend(self.region.as_ref().and_then(|region| region_fault(cx, region)));
-        faults.extend(self.storage_config.iter().flat_map(|storage| storage.faults("storage_config")));
-        faults.extend(preset_faults(&self.token_presets));
+        let (livekit, webhook, storage) =
+            (self.livekit_url.as_ref(), self.webhook_url.as_ref(), self.storage_config.as_ref());
+        faults.extend(address_faults(cx, livekit, webhook, storage));
+        faults.extend(storage.into_iter().flat_map(|storage| storage.faults("storage_config")));
         faults
     }
-}
-
-fn preset_faults(presets: &BTreeMap<PresetName, Preset>) -> Option<Fault> {
-    (presets.len() > MAX_PRESETS)
-        .then(|| Fault::new("token_presets", "too_many", format!("must have at most {MAX_PRESETS} presets")))
 }
 
 impl Operation for CreateProject {
@@ -403,8 +420,9 @@ impl UpdateProject {
             faults.extend(livekit_faults(self.livekit_url.set(), key, secret, &cx.parts.settings.livekit.url));
         }
         faults.extend(self.region.as_ref().and_then(|region| region_fault(cx, region)));
-        faults.extend(self.storage_config.set().into_iter().flat_map(|storage| storage.faults("storage_config")));
-        faults.extend(self.token_presets.set().and_then(preset_faults));
+        let (livekit, webhook, storage) = (self.livekit_url.set(), self.webhook_url.set(), self.storage_config.set());
+        faults.extend(address_faults(cx, livekit, webhook, storage));
+        faults.extend(storage.into_iter().flat_map(|storage| storage.faults("storage_config")));
         faults
     }
 

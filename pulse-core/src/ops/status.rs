@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::health::{Health, PartStatus};
 use crate::{
     error::Result,
-    media::cluster::reach,
     op::{Cx, Meta, Operation, Planned, Scope},
 };
 
@@ -13,34 +13,6 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetStatus {}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Health {
-    /// It works.
-    Ok,
-    /// Some of it works.
-    Degraded,
-    /// It does not work.
-    Down,
-}
-
-/// How one part is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PartStatus {
-    /// How it is.
-    pub state: Health,
-    /// What it is: an engine, an address.
-    pub name: String,
-    /// What is wrong, when something is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// How long it took to answer, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency_ms: Option<u64>,
-}
 
 /// How this installation is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,9 +45,7 @@ impl Operation for GetStatus {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Status>> {
-        let store = probe(cx, cx.parts.store.info().engine, Health::Down, cx.parts.store.ping()).await;
-        let url = &cx.parts.settings.livekit.url;
-        let livekit = probe(cx, url, Health::Down, reach(&cx.parts.outbound, url)).await;
+        let (store, livekit) = cx.parts.health().await;
         let state = match (store.state, livekit.state) {
             (Health::Ok, Health::Ok) => Health::Ok,
             (Health::Ok, _) => Health::Degraded,
@@ -94,17 +64,5 @@ impl Operation for GetStatus {
             schema_version: Some(cx.parts.store.info().schema_version),
             ..bare
         }))
-    }
-}
-
-async fn probe(cx: &Cx<'_>, name: &str, failed: Health, question: impl Future<Output = Result<()>>) -> PartStatus {
-    let began = cx.parts.clock.monotonic();
-    let answer = question.await;
-    let took = cx.parts.clock.monotonic().saturating_sub(began);
-    PartStatus {
-        state: if answer.is_ok() { Health::Ok } else { failed },
-        name: name.to_owned(),
-        detail: answer.as_ref().err().map(|error| error.message().to_owned()),
-        latency_ms: answer.is_ok().then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
     }
 }

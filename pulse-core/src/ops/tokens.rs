@@ -17,7 +17,7 @@ pub use validate::{Reason, ReasonCode, ShownClaims, ValidateToken, Validation};
 
 use crate::{
     access::Permission,
-    error::{Error, Result},
+    error::{Code, Error, Result},
     id::ProjectId,
     media::{
         cluster::signer_of,
@@ -87,9 +87,9 @@ pub struct CreateToken {
     /// Be in the room without being shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<bool>,
-    /// A text that other participants see, at most 65,536 bytes.
+    /// A text that other participants see, at most 64,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65_536))]
+    #[schemars(length(max = 64_000))]
     pub metadata: Option<String>,
     /// Texts that other participants see. Keys that begin with `pulse.` or `lk.` are Pulse's and LiveKit's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,7 +102,8 @@ pub struct CreateToken {
     /// The region in which the client wants to connect; must be the project's until there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionName>,
-    /// LiveKit's room configuration, for a room that the join creates. Egress is refused: it could show storage secrets.
+    /// LiveKit's room configuration, for a room that the join creates. At most 16,384 bytes;
+    /// egress is refused: it could show storage secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_config: Option<Map<String, Value>>,
 }
@@ -199,9 +200,9 @@ pub struct TokenSource {
     /// What the participant is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub participant_name: Option<DisplayName>,
-    /// A text that other participants see.
+    /// A text that other participants see, at most 64,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65_536))]
+    #[schemars(length(max = 64_000))]
     pub participant_metadata: Option<String>,
     /// Texts that other participants see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -267,9 +268,20 @@ impl Operation for TokenSource {
     }
 }
 
+/// Refuses when the caller is a key that is bound to other rooms; `None` stands for tokens of every room.
+fn check_room(cx: &Cx<'_>, room: Option<&RoomName>) -> Result<()> {
+    if cx.call.caller.key().is_none_or(|record| record.key.constraints.allow_room(room)) {
+        return Ok(());
+    }
+    let what = room.map_or_else(|| "whatever their room".to_owned(), |room| format!("for the room {room}"));
+    Err(Error::new(Code::Forbidden, format!("this key may not have to do with tokens {what}")))
+}
+
 /// The longest life that the project allows, in seconds.
 fn project_ceiling(cx: &Cx<'_>) -> Result<u32> {
-    Ok(cx.tenant()?.project.limits.max_token_ttl_seconds.unwrap_or(token::DEFAULT_MAX_TTL_SECONDS))
+    let own = cx.tenant()?.project.limits.max_token_ttl_seconds.unwrap_or(token::DEFAULT_MAX_TTL_SECONDS);
+    // Revocations are kept no longer than this: a token that lived on would be good again.
+    Ok(own.min(token::ABSOLUTE_MAX_TTL_SECONDS))
 }
 
 /// `seconds` after the time of this plan, to the second, as JWTs count.

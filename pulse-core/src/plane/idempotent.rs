@@ -11,6 +11,7 @@ use crate::{
     error::{Code, Error, Result},
     op::{Call, Method, Operation},
     repo::{Document, idempotency::IdempotencyRecord},
+    secret::Secret,
     store::{Batch, chain::hex, schema},
     time::Timestamp,
 };
@@ -25,16 +26,6 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// The ticket of a call that carries a key and can be replayed.
-    pub(super) fn of<O: Operation>(call: &Call, op: &O) -> Result<Option<Self>> {
-        let Some(key) = call.idempotency_key.as_ref().filter(|_| O::META.method == Method::Post && !call.dry_run)
-        else {
-            return Ok(None);
-        };
-        let request = serde_json::to_value(op).map_err(Error::internal)?.to_string();
-        Ok(Some(Self { id: digest(&[&call.caller.id(), O::META.id, key]), fingerprint: digest(&[&request]) }))
-    }
-
     fn place(&self) -> Place<'_> {
         Place { collection: schema::IDEMPOTENCY.name, field: "answer", id: &self.id, org: "system" }
     }
@@ -50,6 +41,18 @@ fn digest(parts: &[&str]) -> String {
 }
 
 impl ControlPlane {
+    /// The ticket of a call that carries a key and can be replayed. A request may hold secrets that can be guessed, so its
+    /// fingerprint is keyed with the pepper; after a change of the pepper a repeated request counts as another one.
+    pub(super) fn ticket<O: Operation>(&self, call: &Call, op: &O) -> Result<Option<Ticket>> {
+        let Some(key) = call.idempotency_key.as_ref().filter(|_| O::META.method == Method::Post && !call.dry_run)
+        else {
+            return Ok(None);
+        };
+        let request = Secret::new(serde_json::to_string(op).map_err(Error::internal)?);
+        let fingerprint = self.parts.keyring.digest(&request).mac;
+        Ok(Some(Ticket { id: digest(&[&call.caller.id(), O::META.id, key]), fingerprint }))
+    }
+
     /// The answer that is on record for the ticket; another request under the same key is a conflict.
     pub(super) async fn replay<O: Operation>(&self, ticket: Option<&Ticket>) -> Result<Option<O::Output>> {
         let Some(ticket) = ticket else { return Ok(None) };

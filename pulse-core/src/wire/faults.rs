@@ -4,6 +4,7 @@
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind as Kind};
 use serde_json::Value;
 
+use super::schema::FORMATS;
 use crate::error::Fault;
 
 /// The most faults that one answer lists.
@@ -37,6 +38,10 @@ fn faults(error: &ValidationError<'_>) -> Vec<Fault> {
         Kind::MaxProperties { limit } => one("too_many", format!("must have at most {limit} entries")),
         Kind::Enum { options } => one("not_allowed", format!("must be one of {}", listed(options))),
         Kind::Pattern { pattern } => one("bad_format", format!("must match {pattern}")),
+        Kind::Format { format } => {
+            let known = FORMATS.iter().find(|known| known.name == format);
+            one("bad_format", known.map_or("has another format", |known| known.wants).to_owned())
+        }
         Kind::PropertyNames { .. } => one("bad_key", "has a key that is not allowed".to_owned()),
         Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
             one("invalid", "has none of the forms that are allowed here".to_owned())

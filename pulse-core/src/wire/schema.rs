@@ -2,11 +2,50 @@
 
 use std::{collections::HashMap, sync::OnceLock};
 
+use ipnet::IpNet;
+use jsonschema::PatternOptions;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::faults;
-use crate::error::{Error, Fault, Result};
+use crate::{
+    error::{Error, Fault, Result},
+    model::text::{Email, any_url},
+    time::Timestamp,
+};
+
+/// A rule for texts that no pattern can say.
+pub(super) struct Format {
+    /// The name in a schema.
+    pub(super) name: &'static str,
+    holds: fn(&str) -> bool,
+    /// What it wants, as a sentence.
+    pub(super) wants: &'static str,
+}
+
+/// Every format that a schema of Pulse names.
+pub(super) const FORMATS: &[Format] = &[
+    Format {
+        name: "date-time",
+        holds: |text| text.parse::<Timestamp>().is_ok(),
+        wants: "must be a moment such as 2030-01-31T12:00:00Z",
+    },
+    Format {
+        name: "email",
+        holds: |text| text.parse::<Email>().is_ok(),
+        wants: "must be a mail address, such as ops@example.com",
+    },
+    Format {
+        name: "uri",
+        holds: |text| any_url(text).is_ok(),
+        wants: "must be a full URL without white space, user name and password",
+    },
+    Format {
+        name: "cidr",
+        holds: |text| text.parse::<IpNet>().is_ok(),
+        wants: "must be a network such as 10.0.0.0/8 or 2001:db8::/32",
+    },
+];
 
 /// How a query parameter is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +99,17 @@ impl OpSchema {
 
     /// Everything in `fields` that the schema forbids.
     pub fn faults(&self, fields: &Value) -> Result<Vec<Fault>> {
-        let validator =
-            self.validator.get_or_init(|| jsonschema::options().should_validate_formats(false).build(&self.json).ok());
+        let validator = self.validator.get_or_init(|| compiled(&self.json));
         let validator = validator.as_ref().ok_or_else(|| Error::internal("an operation's schema does not compile"))?;
-        Ok(faults::of(validator, fields))
+        Ok(if validator.is_valid(fields) { Vec::new() } else { faults::of(validator, fields) })
     }
+}
+
+/// The validator of a schema, with the rules of Pulse's own types behind the names of formats.
+fn compiled(schema: &Value) -> Option<jsonschema::Validator> {
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex()).should_validate_formats(true);
+    let options = FORMATS.iter().fold(options, |options, format| options.with_format(format.name, format.holds));
+    options.build(schema).ok()
 }
 
 fn kind_of(schema: &Value) -> Kind {

@@ -60,8 +60,8 @@ async fn prepare<'a>(
     body: Body,
 ) -> Result<(Vec<(String, String)>, Cow<'a, str>, Bytes)> {
     identify(app, call, &parts.headers).await?;
+    app.plane.admit(call, meta.cost)?;
     if matches!(call.caller, Caller::Anonymous) && !meta.permissions.is_empty() {
-        app.plane.admit_anonymous(call)?;
         return Err(unauthenticated());
     }
     let path = path_fields(meta, parts).await?;
@@ -83,7 +83,7 @@ pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) ->
             Ok(())
         }
         Err(error) if error.code() == Code::Unauthenticated => {
-            app.plane.admit_anonymous(call)?;
+            app.plane.admit(call, 1)?;
             Err(error)
         }
         Err(error) => Err(error),

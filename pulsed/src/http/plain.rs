@@ -42,7 +42,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>, Extension(exchange): Exte
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             super::log_error(&error, &exchange.id);
-            reasons.push(format!("store: {}", error.message()));
+            reasons.push(format!("store: {}", error.problem(exchange.id.as_str()).detail));
         }
         Err(_) => reasons.push(format!("store: no answer within {} seconds", PATIENCE.as_secs())),
     }

@@ -1,8 +1,19 @@
 //! Safe retries by `Idempotency-Key`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use pulse_core::{error::Code, model::organization::Plan, ops::projects::CreateProject, plane::Answer, store::schema};
+use pulse_core::{
+    error::Code,
+    model::organization::Plan,
+    ops::{keys::RotateKey, projects::CreateProject},
+    plane::Answer,
+    secret::Secret,
+    store::{
+        memory::MemoryStore,
+        schema,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
+};
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::json;
 
@@ -54,6 +65,46 @@ async fn a_race_with_one_key_makes_one_project() {
         ids.insert(task.await.expect("ends").expect("answers").project.id);
     }
     assert_eq!(ids.len(), 1, "one project for one key: {ids:?}");
+}
+
+#[tokio::test]
+async fn the_loser_of_a_race_gets_the_winners_answer_even_when_its_own_plan_fails() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let body = json!({ "name": "manager", "scopes": ["keys:write"] }).to_string();
+    let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &body).await.expect("creates");
+    let op: RotateKey = serde_json::from_value(json!({ "id": id, "key_id": key["id"] })).expect("valid");
+    let mut call = t.call(&operator());
+    call.idempotency_key = Some("rotate".into());
+    let rotate = || {
+        let (plane, call, op) = (t.plane.clone(), call.clone(), op.clone());
+        async move { plane.execute(&call, &op).await }
+    };
+    store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
+    let loser = tokio::spawn(rotate());
+    store.until_stalled().await;
+    let winner = rotate().await.expect("rotates").into_output();
+    store.release();
+    let loser = loser.await.expect("ends").expect("the loser is answered as the winner was");
+    assert!(matches!(loser, Answer::Done { replayed: true, .. }), "{loser:?}");
+    assert_eq!(loser.into_output(), winner, "the secret is not lost");
+}
+
+#[tokio::test]
+async fn nothing_about_a_requests_secrets_can_be_guessed_from_its_record() {
+    let t = TestPlane::new().await;
+    let org = t.organization("Acme", Plan::Free).await;
+    let mut call = t.call(&operator());
+    call.idempotency_key = Some("k".into());
+    let op = create(org, "p");
+    t.plane.execute(&call, &op).await.expect("creates");
+    let rows =
+        t.store.scan(pulse_core::store::Scan::new(&schema::IDEMPOTENCY, schema::PRIMARY, vec![])).await.expect("scans");
+    let request = serde_json::to_string(&op).expect("encodes");
+    let expected = t.plane.parts().keyring.digest(&Secret::new(request)).mac;
+    assert_eq!(rows.rows[0].doc["fingerprint"], json!(expected), "the fingerprint is keyed with the pepper");
 }
 
 #[tokio::test]

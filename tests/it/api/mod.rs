@@ -2,6 +2,7 @@
 
 mod audit;
 mod idempotency;
+mod installation;
 mod keys;
 mod lists;
 mod organizations;

@@ -124,3 +124,51 @@ async fn a_key_changes_nothing_that_its_scopes_do_not_name() {
     let me = t.send(&c.caller, "me.get", &[], "", "").await.expect("a key may ask who it is");
     assert_eq!((&me["kind"], &me["project_id"]), (&json!("key"), &json!(id)));
 }
+
+#[tokio::test]
+async fn every_field_that_is_wrong_by_itself_is_named_at_once() {
+    let t = TestPlane::new().await;
+    let sent = async |id: &str, path: &[(&str, &str)], query: &str, body: Value| {
+        t.send(&operator(), id, path, query, &body.to_string()).await
+    };
+    let org = sent("organizations.create", &[], "", json!({ "name": "", "admin_email": "nope" })).await;
+    assert_eq!(bad_fields(org), ["admin_email", "name"]);
+    let id = t.customer("a").await.id().to_string();
+    let key = json!({ "name": " ci ", "networks": ["10.0.0.0/8", "10.0.0.0/99"], "expires_at": "tomorrow" });
+    let mut fields = bad_fields(sent("keys.create", &[("id", &id)], "", key).await);
+    fields.sort();
+    assert_eq!(fields, ["expires_at", "name", "networks[1]"]);
+    let storage = json!({ "kind": "s3", "bucket": "", "endpoint": "https://user:word@s3.example" });
+    let mut fields = bad_fields(create(&t, json!({ "storage_config": storage, "livekit_url": "ftp://x" })).await);
+    fields.sort();
+    assert_eq!(fields, ["livekit_url", "storage_config.bucket", "storage_config.endpoint"]);
+}
+
+#[tokio::test]
+async fn what_is_said_twice_is_refused() {
+    let t = TestPlane::new().await;
+    let id = t.customer("a").await.id().to_string();
+    for body in [r#"{"name":"a","name":"b"}"#, r#"{"labels":{"a":"1","a":"2"}}"#] {
+        let twice = t.send(&operator(), "projects.update", &[("id", &id)], "", body).await;
+        assert_eq!(refused(twice), Code::BadRequest, "{body}");
+    }
+    let other = t.send(&operator(), "projects.get", &[("id", &id)], "id=prj_01J00000000000000000000000", "").await;
+    assert_eq!(bad_fields(other), ["id"], "the path alone says which");
+}
+
+#[tokio::test]
+async fn an_address_to_which_pulse_never_connects_is_not_saved() {
+    let t = TestPlane::new().await;
+    let own = json!({ "livekit_url": "ws://[fd00::1]:7880", "livekit_api_key": "k", "livekit_api_secret": "s" });
+    let storage = json!({ "kind": "s3", "bucket": "b", "endpoint": "http://192.168.0.1", "access_key_id": "a", "secret_access_key": "s" });
+    let mut all = json!({ "webhook_url": "http://169.254.169.254/latest", "storage_config": storage });
+    all.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
+    let outside = ["livekit_url", "webhook_url", "storage_config.endpoint"];
+    assert_eq!(bad_fields(create(&t, all.clone()).await), outside);
+    let id = t.customer("a").await.id().to_string();
+    let update =
+        async |body: &Value| t.send(&operator(), "projects.update", &[("id", &id)], "", &body.to_string()).await;
+    assert_eq!(bad_fields(update(&all).await), outside);
+    update(&json!({ "webhook_url": "http://127.0.0.1:9/in" })).await.expect("an address inside is saved");
+    update(&json!({ "webhook_url": "https://hooks.example/in" })).await.expect("a name is judged when it is resolved");
+}

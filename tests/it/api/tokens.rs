@@ -1,11 +1,18 @@
 //! Media tokens: what they say, what is refused, and when they are bad.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pulse_core::{
     error::Code,
     media::{cluster::Signer, token},
+    ops::tokens::{CreateToken, RevokeTokens},
+    repo::Document as _,
     secret::Secret,
+    store::{
+        Batch, CommitMode,
+        memory::MemoryStore,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
 };
 use pulse_tests::plane::{Customer, LIVEKIT_KEY, LIVEKIT_SECRET, TestPlane, operator};
 use serde_json::{Value, json};
@@ -317,4 +324,114 @@ async fn a_project_within_a_plan_is_limited_and_told_how() {
     for _ in 0..200 {
         create(&t, &c, json!({})).await.expect("its own limit holds now");
     }
+}
+
+/// A customer whose key is bound to the rooms `sales-*`.
+async fn bound_to_sales(t: &TestPlane, c: &Customer) -> Customer {
+    let id = c.id().to_string();
+    let body = json!({ "name": "sales", "scopes": ["tokens:mint"], "constraints": { "rooms": ["sales-*"] } });
+    let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &body.to_string()).await.expect("creates");
+    let secret = key["pulse_api_secret"].as_str().expect("shown");
+    Customer { caller: t.login(secret).await.expect("works"), ..c.clone() }
+}
+
+#[tokio::test]
+async fn a_key_bound_to_rooms_neither_reads_nor_revokes_tokens_of_others() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let sales = bound_to_sales(&t, &c).await;
+    let ours = create(&t, &c, json!({ "room_name": "sales-emea" })).await.expect("creates");
+    let other = create(&t, &c, json!({ "room_name": "board" })).await.expect("creates");
+    let jti = claims(&ours["token"])["jti"].clone();
+    let send = async |id: &str, body: Value| t.send(&sales.caller, id, &[], "", &body.to_string()).await;
+    assert_eq!(validate(&t, &sales, &ours["token"]).await["valid"], true);
+    let read = send("tokens.validate", json!({ "token": other["token"] })).await;
+    assert_eq!(refused(read), Code::Forbidden);
+    for subject in
+        [json!({ "all": true }), json!({ "identity": "alice" }), json!({ "room_name": "board" }), json!({ "jti": jti })]
+    {
+        assert_eq!(refused(send("tokens.revoke", subject.clone()).await), Code::Forbidden, "{subject}");
+    }
+    send("tokens.revoke", json!({ "room_name": "sales-emea" })).await.expect("its own room it may");
+    assert_eq!(reasons(&validate(&t, &c, &ours["token"]).await), ["revoked"]);
+    assert_eq!(validate(&t, &c, &other["token"]).await["valid"], true);
+}
+
+#[tokio::test]
+async fn a_token_that_is_named_is_revoked_whatever_clock_made_it() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let now = t.plane.parts().clock.now();
+    t.clock.set(now.plus(Duration::from_secs(5)));
+    let ahead = create(&t, &c, json!({})).await.expect("creates");
+    t.clock.set(now);
+    let body = json!({ "jti": claims(&ahead["token"])["jti"] }).to_string();
+    t.send(&c.caller, "tokens.revoke", &[], "", &body).await.expect("revokes");
+    t.clock.set(now.plus(Duration::from_secs(10)));
+    assert_eq!(reasons(&validate(&t, &c, &ahead["token"]).await), ["revoked"]);
+}
+
+#[tokio::test]
+async fn two_revocations_of_one_subject_at_once_both_hold() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let c = t.customer("a").await;
+    let revoke = |caller| {
+        let (plane, call) = (Arc::clone(&t.plane), t.call(caller));
+        let op: RevokeTokens = serde_json::from_value(json!({ "all": true })).expect("valid");
+        async move { plane.execute(&call, &op).await }
+    };
+    store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
+    let first = tokio::spawn(revoke(&c.caller));
+    store.until_stalled().await;
+    revoke(&c.caller).await.expect("the one that overtakes");
+    store.release();
+    first.await.expect("ends").expect("the one that was overtaken plans again");
+}
+
+#[tokio::test]
+async fn the_operator_revokes_in_a_suspended_project() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    t.send(&operator(), "projects.suspend", &[("id", &id)], "", r#"{"reason":"x"}"#).await.expect("suspends");
+    let body = json!({ "project_id": id, "all": true }).to_string();
+    t.send(&operator(), "tokens.revoke", &[], "", &body).await.expect("that is when tokens may have to go");
+    t.send(&operator(), "projects.delete", &[("id", &id)], "", "").await.expect("deletes");
+    t.advance(Duration::from_secs(1)).await;
+    assert_eq!(refused(t.send(&operator(), "tokens.revoke", &[], "", &body).await), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_token_is_never_larger_than_what_is_looked_at() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let config = json!({ "room_config": { "metadata": "x".repeat(20_000) } });
+    assert_eq!(bad_fields(create(&t, &c, config).await), ["room_config"]);
+    // A control character is six characters of JSON.
+    let escaped = json!({ "metadata": "\u{1}".repeat(64_000) });
+    assert_eq!(bad_fields(create(&t, &c, escaped).await), ["metadata"]);
+    let most = json!({ "metadata": "x".repeat(64_000), "attributes": { "a": "x".repeat(63_999) }, "room_config": { "metadata": "x".repeat(16_000) } });
+    let made = create(&t, &c, most).await.expect("creates");
+    assert_eq!(validate(&t, &c, &made["token"]).await["valid"], true);
+}
+
+#[tokio::test]
+async fn no_token_outlives_its_revocation() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let mut project = t.plane.parts().projects.get(c.id()).await.expect("reads").expect("is there");
+    // As an earlier version could have stored it.
+    project.limits.max_token_ttl_seconds = Some(4_000_000_000);
+    let mut batch = Batch::new();
+    project.replace_in(&mut batch).expect("encodes");
+    batch.bump_generation();
+    t.store.commit(batch, CommitMode::Apply).await.expect("commits");
+    t.advance(Duration::from_secs(1)).await;
+    let c = Customer { caller: t.login(&c.secret).await.expect("works"), ..c };
+    let op = CreateToken {
+        ttl_seconds: Some(2_592_001),
+        ..serde_json::from_value(json!({ "room_name": "r", "identity": "i" })).expect("valid")
+    };
+    assert_eq!(bad_fields(t.run(&c.caller, op).await), ["ttl_seconds"]);
 }

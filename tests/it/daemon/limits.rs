@@ -68,6 +68,30 @@ async fn the_limit_of_a_plan_is_told_and_kept() {
 }
 
 #[tokio::test]
+async fn refused_requests_cost_as_much_as_others() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let client = daemon.client();
+    let project = client.project("Free").await;
+    let secret = project["pulse_api_secret"].as_str().unwrap();
+    let requests = [
+        ("GET", "/v1/organizations", ""),
+        ("GET", "/v1/projects/prj_01J00000000000000000000000", ""),
+        ("POST", "/v1/tokens/create", "{"),
+        ("POST", "/v1/tokens/create", "{}"),
+        ("POST", "/v1/tokens/revoke?dry_run=maybe", "{}"),
+    ];
+    for (spent, (method, path, body)) in (1_u32..).zip(requests) {
+        let request = client.bare(method, path).bearer_auth(secret).header("content-type", "application/json");
+        let answer = client.send(request.body(body)).await;
+        assert!((400..429).contains(&answer.status), "{method} {path}: {answer:?}");
+        let left = answer.header("ratelimit").split(['=', ';']).nth(2).and_then(|text| text.parse::<u32>().ok());
+        // One comes back every 0.6 seconds.
+        let expected = 100 - spent..=100 - spent + 3;
+        assert!(left.is_some_and(|left| left <= 99 && expected.contains(&left)), "{method} {path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn garbage_keys_do_not_become_load_of_the_store() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
     let client = daemon.client();

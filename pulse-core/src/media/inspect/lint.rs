@@ -138,12 +138,12 @@ fn grants(claims: &Claims<'_>, found: &mut Found) {
     if claims.text("sub").is_none() {
         found.add(Severity::Error, "no_identity", "sub", "It has no identity: LiveKit refuses to let it join.");
     }
-    for (grant, what) in [
-        ("canPublish", "send audio and video"),
-        ("canSubscribe", "receive audio and video"),
-        ("canPublishData", "send data messages"),
+    for (grant, what, allowed) in [
+        ("canPublish", "send audio and video", true),
+        ("canSubscribe", "receive audio and video", true),
+        ("canPublishData", "send data messages", claims.may_send_data()),
     ] {
-        if claims.video(grant).is_none() {
+        if allowed && claims.video(grant).is_none() {
             found.add(
                 Severity::Warning,
                 "absent_means_yes",

@@ -40,6 +40,11 @@ fn every_trap_is_found() {
     assert_eq!(with("/nbf", json!(1_800_000_100)), ["not_yet"]);
     assert_eq!(with("/video/room", json!("")), ["any_room"]);
     assert_eq!(with("/video/canPublish", json!(null)), ["absent_means_yes"]);
+    assert_eq!(
+        with("/video/canPublishData", json!(null)),
+        Vec::<String>::new(),
+        "data follows canPublish, which is false"
+    );
     assert_eq!(with("/video/roomJoin", json!(false)), ["no_join"]);
     assert_eq!(with("/sub", json!("")), ["no_identity"]);
     assert_eq!(with("/jti", json!(null)), ["no_jti"]);
@@ -86,6 +91,17 @@ fn a_signature_is_good_with_its_own_key_pair_only() {
     assert!(verdict("APIkey", "secret", NOW).valid);
     assert_eq!(verdict("APIkey", "other", NOW).signature, "bad");
     assert_eq!(verdict("APIother", "secret", NOW).reasons, ["it says that the key APIkey made it"]);
+    let signed = |change: fn(&mut Value)| {
+        let mut claims = good();
+        change(&mut claims);
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        verify(&token, "APIkey", &Secret::new("secret"), NOW).unwrap().reasons
+    };
+    assert_eq!(
+        signed(|claims| claims["video"]["roomJoin"] = json!(false)),
+        ["it does not let anybody join: roomJoin is not true"]
+    );
+    assert_eq!(signed(|claims| claims["sub"] = json!("")), ["it has no identity"]);
     let late = verdict("APIkey", "secret", Timestamp::from_secs(1_800_003_661));
     assert_eq!((late.valid, late.signature.as_str()), (false, "good"));
 }

@@ -15,10 +15,7 @@ pub(super) fn of(claims: &Claims<'_>) -> Vec<String> {
         means.push(format!("{who} may join {}", room_words(claims)));
         means.push(sending(claims));
         means.push(may(claims.not_denied("canSubscribe"), "receive audio and video of others"));
-        let data = claims
-            .video("canPublishData")
-            .map_or_else(|| claims.not_denied("canPublish"), |value| value != &Value::Bool(false));
-        means.push(may(data, "send data messages"));
+        means.push(may(claims.may_send_data(), "send data messages"));
         if claims.grants("canUpdateOwnMetadata") {
             means.push("may change its own name, metadata and attributes".to_owned());
         }

@@ -7,7 +7,7 @@ use livekit_api::access_token::Claims;
 use livekit_protocol::RoomConfiguration;
 use serde_json::Value;
 
-use super::{CreateToken, MediaToken, end_of, project_ceiling, signer_of, validate::Judged};
+use super::{CreateToken, MediaToken, check_room, end_of, project_ceiling, signer_of, validate::Judged};
 use crate::{
     error::{Code, Error, Fault, Result},
     media::{
@@ -27,6 +27,8 @@ use crate::{
 const MAX_METADATA_BYTES: usize = 64_000;
 const MAX_ATTRIBUTES_BYTES: usize = 64_000;
 const MAX_ATTRIBUTES: usize = 64;
+/// The longest room configuration, in bytes of JSON. Clients send their token in a URL.
+const MAX_ROOM_CONFIG_BYTES: usize = 16_384;
 
 /// Makes a token for a request.
 pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
@@ -48,7 +50,7 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
         return Err(Error::invalid(faults));
     }
     let grants = grants?;
-    check_room(constraints, &request.room_name)?;
+    check_room(cx, Some(&request.room_name))?;
     let signer = signer_of(&tenant.project, &cx.parts.settings.livekit, &cx.parts.sealer)?;
     let jti = Jti::first(cx.now, cx.parts.entropy.as_ref());
     let wire = signer.wire_room(tenant.project.id, &request.room_name);
@@ -68,7 +70,6 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
 pub(super) fn refresh(cx: &Cx<'_>, old: Judged, ttl_seconds: Option<u32>) -> Result<MediaToken> {
     let tenant = cx.tenant()?;
     let constraints = cx.call.caller.key().map(|record| &record.key.constraints);
-    check_room(constraints, &old.room)?;
     let video = &old.claims.livekit.video;
     let held = [
         (Grant::Publish, video.can_publish()),
@@ -108,6 +109,13 @@ fn seal_and_sign(
     livekit.attributes.insert(JTI_ATTRIBUTE.to_owned(), jti.clone());
     let identity = livekit.sub.parse().map_err(Error::internal)?;
     let token = token::sign(signer, &TokenClaims { livekit, jti })?;
+    if token.len() > token::MAX_TOKEN_BYTES {
+        let detail = format!(
+            "is too much together with attributes and room_config: the token would have more than {} bytes",
+            token::MAX_TOKEN_BYTES
+        );
+        return Err(Error::invalid_field("metadata", "too_large", detail));
+    }
     Ok(MediaToken {
         token: SecretText::new(token),
         server_url: signer.url.clone(),
@@ -198,16 +206,6 @@ fn refused_grant(grant: Grant) -> Error {
     Error::new(Code::Forbidden, format!("this key may not make tokens with the grant {word}"))
 }
 
-fn check_room(constraints: Option<&Constraints>, room: &RoomName) -> Result<()> {
-    let fits =
-        constraints.is_none_or(|own| own.rooms.is_empty() || own.rooms.iter().any(|pattern| pattern.matches(room)));
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::new(Code::Forbidden, format!("this key may not make tokens for the room {room}")))
-    }
-}
-
 /// Decides each grant: what the request says, within the preset, within the key. A preset that the request would widen
 /// is a fault; a key that it would widen is forbidden; what the request leaves open is narrowed without a word.
 fn grants(
@@ -283,7 +281,12 @@ fn room_config(request: &CreateToken) -> std::result::Result<Option<RoomConfigur
             "cannot be in a token; start egress through Pulse",
         ));
     }
-    serde_json::from_value(Value::Object(fields.clone()))
+    let fields = Value::Object(fields.clone());
+    if fields.to_string().len() > MAX_ROOM_CONFIG_BYTES {
+        let detail = format!("must have at most {MAX_ROOM_CONFIG_BYTES} bytes");
+        return Err(Fault::new("room_config", "too_large", detail));
+    }
+    serde_json::from_value(fields)
         .map(Some)
         .map_err(|_| Fault::new("room_config", "invalid", "is not a LiveKit room configuration"))
 }

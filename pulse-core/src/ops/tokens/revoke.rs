@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Permission;
+use super::{Permission, check_room};
 use crate::{
     error::{Error, Fault, Result},
     id::{ProjectId, RevocationId},
@@ -20,13 +20,14 @@ use crate::{
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     ops::diff::target,
-    plane::check_usable,
+    plane::check_alive,
     repo::{Document, revocations::StoredRevocation},
     store::Batch,
     time::Timestamp,
 };
 
-/// Revoke media tokens: name exactly one of `jti`, `identity`, `room_name` and `all`.
+/// Revoke media tokens: name exactly one of `jti`, `identity`, `room_name` and `all`. A key that is bound to rooms can
+/// only revoke the tokens of one of its rooms.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeTokens {
@@ -46,7 +47,7 @@ pub struct RevokeTokens {
     /// All tokens of the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
-    /// Only tokens issued before this; now when absent.
+    /// Only tokens issued before this; all that there are when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Timestamp>,
     /// Why.
@@ -55,18 +56,31 @@ pub struct RevokeTokens {
 }
 
 impl RevokeTokens {
-    fn subject(&self) -> Result<(SubjectKind, String)> {
-        let mut named = Vec::new();
-        if let Some(jti) = &self.jti {
-            let family = Jti::parse(jti).ok_or_else(|| {
-                Error::invalid_field(
-                    "jti",
-                    "bad_format",
-                    "must be the jti of a token that Pulse made, such as 01J....0",
-                )
-            })?;
-            named.push((SubjectKind::Jti, family.family_text()));
+    fn parsed_jti(&self) -> Result<Option<Jti>> {
+        let bad = || {
+            let detail = "must be the jti of a token that Pulse made, such as 01J....0";
+            Error::invalid_field("jti", "bad_format", detail)
+        };
+        self.jti.as_deref().map(|text| Jti::parse(text).ok_or_else(bad)).transpose()
+    }
+
+    /// Tokens issued before this are hit: what the request says, else all that there are. That is a millisecond later
+    /// than now, so that what was made in this very millisecond is hit as well; and a token that is named is hit whatever
+    /// the clock of the machine said that made it.
+    fn before(&self, now: Timestamp, jti: Option<Jti>) -> Result<Timestamp> {
+        let after = |moment: Timestamp| moment.plus(Duration::from_millis(1));
+        match self.before {
+            Some(before) if before > after(now) => {
+                Err(Error::invalid_field("before", "in_the_future", "must not be in the future"))
+            }
+            Some(before) => Ok(before),
+            None => Ok(after(jti.map_or(now, |jti| jti.issued_at().max(now)))),
         }
+    }
+
+    fn subject(&self, jti: Option<Jti>) -> Result<(SubjectKind, String)> {
+        let mut named = Vec::new();
+        named.extend(jti.map(|jti| (SubjectKind::Jti, jti.family_text())));
         named.extend(self.identity.as_ref().map(|identity| (SubjectKind::Identity, identity.to_string())));
         named.extend(self.room_name.as_ref().map(|room| (SubjectKind::Room, room.to_string())));
         named.extend(self.all.filter(|all| *all).map(|_| (SubjectKind::Project, String::new())));
@@ -96,15 +110,13 @@ impl Operation for RevokeTokens {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Revocation>> {
-        let (kind, value) = self.subject()?;
+        let jti = self.parsed_jti()?;
+        let (kind, value) = self.subject(jti)?;
+        let before = self.before(cx.now, jti)?;
+        check_room(cx, self.room_name.as_ref())?;
         let tenant = cx.tenant()?;
-        check_usable(tenant)?;
-        // A millisecond later than now, so that what was made in this very millisecond is hit as well.
-        let just_after = cx.now.plus(Duration::from_millis(1));
-        let before = self.before.unwrap_or(just_after);
-        if before > just_after {
-            return Err(Error::invalid_field("before", "in_the_future", "must not be in the future"));
-        }
+        // In a suspended project too: that is when tokens may have to go.
+        check_alive(tenant)?;
         let project_id = tenant.project.id;
         let existing = cx.parts.revocations.get(project_id, kind, &value).await?;
         let leeway = u64::try_from(LIVEKIT_LEEWAY_SECONDS).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Permission, ProjectState, TokenText, mint::own_attributes, signer_of};
+use super::{Permission, ProjectState, TokenText, check_room, mint::own_attributes, signer_of};
 use crate::{
     error::Result,
     id::ProjectId,
@@ -168,6 +168,7 @@ pub(super) async fn judge(cx: &Cx<'_>, text: &str) -> Result<Verdict> {
         wire.parse().ok()
     };
     let Some(room) = room else { return Ok(strange()) };
+    check_room(cx, Some(&room))?;
     let mut verdict = Verdict::default();
     let jti = Jti::parse(&claims.jti).filter(|_| {
         claims.livekit.attributes.get(PROJECT_ATTRIBUTE).is_some_and(|id| *id == tenant.project.id.to_string())
@@ -223,9 +224,7 @@ async fn revoked(
         Some((SubjectKind::Room, room.as_str())),
         Some((SubjectKind::Project, "")),
     ];
-    let issued = jti.map_or(moment(claims.livekit.nbf), |jti| {
-        Timestamp::from_millis(i64::try_from(jti.family.timestamp_ms()).unwrap_or(i64::MAX))
-    });
+    let issued = jti.map_or(moment(claims.livekit.nbf), Jti::issued_at);
     for (kind, value) in subjects.into_iter().flatten() {
         let found = cx.parts.revocations.get(project, kind, value).await?.map(|stored| stored.revocation);
         if let Some(hit) = found.filter(|found| issued < found.before && found.expires_at > cx.now) {

@@ -1,0 +1,75 @@
+//! What callers learn of the installation itself.
+
+use std::{sync::Arc, time::Duration};
+
+use pulse_core::{
+    Error,
+    error::Code,
+    openapi,
+    store::{
+        memory::MemoryStore,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
+};
+use pulse_tests::plane::{TestPlane, operator};
+use serde_json::json;
+
+#[tokio::test]
+async fn the_status_is_probed_once_for_all_who_ask() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let pings = || store.calls(CallKind::Ping);
+    let before = pings();
+    let ask = async || t.send(&operator(), "status.get", &[], "", "").await.expect("answers");
+    let all = tokio::join!(ask(), ask(), ask(), ask());
+    assert_eq!((pings() - before, &all.0["store"]["state"]), (1, &json!("ok")));
+    t.clock.advance(Duration::from_secs(3));
+    store.plan(Fault::FailBefore { call: CallKind::Ping, nth: 1 });
+    assert_eq!((&ask().await["state"], pings() - before), (&json!("down"), 2), "what was found is not told for long");
+}
+
+#[tokio::test]
+async fn the_status_does_not_wait_for_a_store_that_stands_still() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    store.plan(Fault::Stall { call: CallKind::Ping, nth: 1 });
+    let status = t.send(&operator(), "status.get", &[], "", "");
+    let status = tokio::time::timeout(Duration::from_secs(8), status).await.expect("in time").expect("answers");
+    assert_eq!(status["store"]["detail"], "no answer within 2 seconds");
+}
+
+#[test]
+fn callers_read_nothing_of_what_is_wrong_with_the_installation() {
+    for code in [Code::Internal, Code::Misconfigured, Code::StoreUnavailable] {
+        let error = Error::new(code, "MongoDB refuses the credentials").hint("look at /var/lib/pulse").retry_after(5);
+        let problem = error.problem("req");
+        let text = serde_json::to_string(&problem).expect("encodes");
+        assert!(!text.contains("MongoDB") && !text.contains("/var"), "{text}");
+        assert_eq!(problem.retry_after, Some(5));
+        assert_eq!(error.message(), "MongoDB refuses the credentials", "the log and a local command say it");
+    }
+    assert_eq!(Error::new(Code::Misconfigured, "x").problem("req").code, "internal");
+    assert_eq!(Error::new(Code::WrongState, "the key is revoked").problem("req").detail, "the key is revoked");
+}
+
+#[tokio::test]
+async fn answers_of_dry_runs_are_documented_and_so_is_if_match() {
+    let t = TestPlane::new().await;
+    let document = openapi::document();
+    let mut call = t.call(&operator());
+    call.dry_run = true;
+    let id = t.customer("a").await.id().to_string();
+    for (operation, method, body) in [("projects.update", "put", r#"{"name":"b"}"#), ("projects.delete", "delete", "")]
+    {
+        let documented = &document["paths"]["/v1/projects/{id}"][method];
+        let schema = &documented["responses"]["200"]["content"]["application/json"]["schema"];
+        let route = pulse_core::registry::by_id(operation).expect("in the registry");
+        let path = [("id".to_owned(), id.clone())];
+        let incoming = pulse_core::wire::Incoming { path: &path, query: "", body: body.as_bytes() };
+        let reply = route.call(&t.plane, &call, incoming).await.expect("foretells");
+        let answer = serde_json::from_slice(&reply.body).expect("JSON");
+        assert!(jsonschema::is_valid(schema, &answer), "{operation}: {answer} is not documented");
+    }
+    let suspend = &document["paths"]["/v1/projects/{id}/suspend"]["post"]["parameters"];
+    assert!(suspend.as_array().expect("a list").iter().any(|parameter| parameter["name"] == "If-Match"), "{suspend}");
+}
