@@ -29,12 +29,24 @@ pub(crate) struct Row {
 
 impl Row {
     /// A figure of which more is better; `bounds` are what it must be at least, and the aim.
-    pub(crate) fn more(what: &'static str, unit: &'static str, measured: f64, bounds: (f64, f64), note: String) -> Self {
+    pub(crate) fn more(
+        what: &'static str,
+        unit: &'static str,
+        measured: f64,
+        bounds: (f64, f64),
+        note: String,
+    ) -> Self {
         Self { what, unit, measured, least: bounds.0, aim: bounds.1, better: Better::More, note }
     }
 
     /// A figure of which less is better.
-    pub(crate) fn less(what: &'static str, unit: &'static str, measured: f64, bounds: (f64, f64), note: String) -> Self {
+    pub(crate) fn less(
+        what: &'static str,
+        unit: &'static str,
+        measured: f64,
+        bounds: (f64, f64),
+        note: String,
+    ) -> Self {
         Self { better: Better::Less, ..Self::more(what, unit, measured, bounds, note) }
     }
 
