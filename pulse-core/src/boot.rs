@@ -241,7 +241,8 @@ async fn stored_operator_token(plane: &ControlPlane, make: bool) -> Result<Optio
     }
 }
 
-/// Takes the stored digest of the operator's token over, unless the settings give the token. Tells whether there is one.
+/// Takes the stored digest of the operator's token over, unless the settings give the token, and removes the file that
+/// handed out a token which does not hold any more. Tells whether there is one.
 pub async fn reload_operator_token(plane: &ControlPlane) -> Result<bool> {
     let parts = plane.parts();
     if parts.settings.operator_token_given {
@@ -249,5 +250,8 @@ pub async fn reload_operator_token(plane: &ControlPlane) -> Result<bool> {
     }
     let stored = repo::get::<OperatorToken>(&parts.store, OPERATOR_TOKEN_ID).await?;
     parts.keyring.set_operator(stored.as_ref().map(|token| &token.digest));
+    if let Some(file) = &parts.settings.operator_token_file {
+        file.remove_unless(|token| parts.keyring.is_operator(token));
+    }
     Ok(stored.is_some())
 }

@@ -20,6 +20,7 @@ use crate::{
     access::{Caller, caller::unauthenticated, keyring::Keyring, network, pepper::Peppers, seal::Sealer},
     entropy::Entropy,
     error::{Code, Error, Fault, Result},
+    files::OperatorTokenFile,
     id::{KeyId, OrgId, ProjectId},
     limit::{Decision, Limiter, Rate},
     media::cluster::Signer,
@@ -50,6 +51,8 @@ pub struct Settings {
     pub regions: Vec<String>,
     /// Whether the operator's token comes from the settings, so that `admin rotate` cannot replace it.
     pub operator_token_given: bool,
+    /// Where the operator's token is handed over; `None` where none is ever made.
+    pub operator_token_file: Option<OperatorTokenFile>,
     /// How long deleted organizations and projects can be restored.
     pub purge_after: Duration,
 }
@@ -430,7 +433,9 @@ pub fn check_usable(tenant: &Tenant) -> Result<()> {
         return Err(Error::not_found("project", project.id));
     }
     if project.state == ProjectState::Suspended {
-        return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id)));
+        // Keys of the project were refused before: this is said to its operator.
+        return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id))
+            .hint(format!("pulse project resume {}, or POST /v1/projects/{}/resume.", project.name, project.id)));
     }
     Ok(())
 }

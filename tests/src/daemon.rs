@@ -16,6 +16,8 @@ use crate::{
 
 /// The operator's token of every daemon that does not make its own.
 pub const ADMIN_TOKEN: &str = "operator-token-of-a-test-0123456789abcdef";
+/// Programs under test connect to nothing but this machine (`PULSE_OUTBOUND_ONLY`).
+pub const LOOPBACK: &str = "127.0.0.0/8,::1/128";
 /// The bound of an orderly end.
 const END: Duration = Duration::from_secs(20);
 
@@ -25,6 +27,7 @@ pub struct DaemonOptions {
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
     own_token: bool,
+    at_terminal: bool,
     file_size_blocks: Option<u32>,
 }
 
@@ -55,6 +58,13 @@ impl DaemonOptions {
         self
     }
 
+    /// Gives the daemon a terminal for its stderr.
+    #[must_use]
+    pub fn at_terminal(mut self) -> Self {
+        self.at_terminal = true;
+        self
+    }
+
     /// Lets the daemon make the operator's token.
     #[must_use]
     pub fn making_its_token(mut self) -> Self {
@@ -77,11 +87,19 @@ pub fn program(name: &str) -> PathBuf {
 /// `pulsed` in `folder` with nothing in its environment but what is always set in tests.
 pub fn pulsed(folder: &Path) -> Command {
     let mut command = Command::new(program("pulsed"));
+    command.env_clear().current_dir(folder).env("PULSE_OUTBOUND_ONLY", LOOPBACK).env("PULSE_LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// `pulse` in `folder`, with the same environment and that folder as its home.
+pub fn pulse(folder: &Path) -> Command {
+    let mut command = Command::new(program("pulse"));
     command
         .env_clear()
         .current_dir(folder)
-        .env("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128")
-        .env("PULSE_LISTEN", "127.0.0.1:0");
+        .env("HOME", folder)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("PULSE_OUTBOUND_ONLY", LOOPBACK);
     command
 }
 
@@ -136,7 +154,9 @@ impl Daemon {
         if !options.own_token {
             command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);
         }
-        let process = Child::spawn("pulsed", command.envs(&options.environment), folder);
+        command.envs(&options.environment);
+        let spawn = if options.at_terminal { Child::spawn_at_terminal } else { Child::spawn };
+        let process = spawn("pulsed", &mut command, folder);
         let text = process.until_file(&ready).await;
         let value: Value = serde_json::from_str(&text).expect("the ready file is JSON");
         let url = value["url"].as_str().expect("the ready file has the address").to_owned();
@@ -225,6 +245,12 @@ impl Answered {
 }
 
 impl Client {
+    /// The same client for somebody else.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// A request with the operator's token.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.bare(method, path).bearer_auth(&self.token)

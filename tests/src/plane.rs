@@ -92,6 +92,7 @@ pub fn settings() -> Settings {
         },
         regions: vec!["moon-1".to_owned()],
         operator_token_given: false,
+        operator_token_file: None,
         purge_after: std::time::Duration::from_secs(30 * 86_400),
     }
 }

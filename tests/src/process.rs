@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 pub use rustix::process::Signal;
 
-use crate::reaper;
+use crate::{reaper, terminal::Terminal};
 
 /// The bound of a wait for readiness: long enough for a busy two-core machine, short enough to fail a test.
 pub const READY: Duration = Duration::from_secs(30);
@@ -60,6 +60,22 @@ impl Child {
     /// # Panics
     /// When the program cannot be started.
     pub fn spawn(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::start(name, command, folder, Stdio::from)
+    }
+
+    /// The same for a program that finds a terminal where its stderr is. What it writes there is in the file, too.
+    ///
+    /// # Panics
+    /// When the program cannot be started, or there is no terminal to be had.
+    pub fn spawn_at_terminal(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::start(name, command, folder, |file| {
+            let (terminal, screen) = Terminal::open();
+            std::thread::spawn(move || screen.copy_to(file));
+            terminal.into()
+        })
+    }
+
+    fn start(name: &str, command: &mut Command, folder: &Path, stderr_of: impl FnOnce(File) -> Stdio) -> Self {
         let output = |kind: &str| {
             let path = folder.join(format!("{name}.{kind}"));
             let file = File::create(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
@@ -68,8 +84,10 @@ impl Child {
         let (stdout, stdout_file) = output("stdout");
         let (stderr, stderr_file) = output("stderr");
         // Its own group: an interrupt from the terminal reaches the test process, which ends its programs in order.
-        command.stdin(Stdio::null()).stdout(stdout_file).stderr(stderr_file).process_group(0);
+        command.stdin(Stdio::null()).stdout(stdout_file).stderr(stderr_of(stderr_file)).process_group(0);
         let handle = command.spawn().unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        // The command has its own ends of files and terminals: what only the program holds ends with it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let id = handle.id();
         reaper::watch(id);
         Self { name: name.to_owned(), id, process: Mutex::new(Process { handle, watched: true }), stdout, stderr }

@@ -186,7 +186,8 @@ impl Keyring {
         Ok(Caller::Key(KeyCaller { record, ip }))
     }
 
-    fn is_operator(&self, secret: &str) -> bool {
+    /// Whether this is the operator's token.
+    pub fn is_operator(&self, secret: &str) -> bool {
         self.operator.read().as_ref().is_some_and(|digest| self.peppers.matches(digest, secret))
     }
 

@@ -35,8 +35,6 @@ pub enum Role {
 pub struct Opened {
     /// The plane, and the operator's token if it was made just now.
     pub assembled: Assembled,
-    /// The database's path, beside which files are kept; `None` in memory and with MongoDB.
-    pub database: Option<PathBuf>,
     /// Keeps other daemons away for as long as it lives.
     pub daemon_lock: Option<DaemonLock>,
 }
@@ -99,7 +97,7 @@ pub async fn open(
     let OpenStore { store, beside, in_memory } = open_store(settings, Arc::clone(&clock), &metrics).await?;
     let assembly = Assembly {
         store,
-        beside: beside.clone(),
+        beside,
         in_memory,
         secrets: settings.secrets(),
         settings: settings.plane_settings(),
@@ -109,7 +107,7 @@ pub async fn open(
         metrics,
     };
     let assembled = assemble(assembly, role == Role::Daemon).await?;
-    Ok(Opened { assembled, database: beside, daemon_lock })
+    Ok(Opened { assembled, daemon_lock })
 }
 
 /// Refuses a user who does not own the store's file: what root makes there, the daemon's user could not open.

@@ -124,7 +124,7 @@ async fn a_store_and_a_server_answer_alike() {
         ("PULSE_LISTEN", "127.0.0.1:0"),
         ("PULSE_STORE", &*format!("sqlite:{}", folder.path().join("pulse.db").display())),
         ("PULSE_ADMIN_TOKEN", TOKEN),
-        ("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128"),
+        ("PULSE_OUTBOUND_ONLY", pulse_tests::daemon::LOOPBACK),
         ("LIVEKIT_API_KEY", "devkey"),
         ("LIVEKIT_API_SECRET", "secret-of-livekit"),
     ]);

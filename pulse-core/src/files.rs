@@ -1,0 +1,92 @@
+//! Files that only their owner reads: replaced as a whole, and the one that hands the operator's token over.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::secret::Secret;
+
+/// The mode of a file that only its owner reads.
+pub const PRIVATE: u32 = 0o600;
+
+/// Puts a file with this text and mode in the place of the one at `path`, if there is one: readers see the old one or
+/// the new one, and a crash leaves one of them whole. A missing folder is made, for its owner alone.
+pub fn replace_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".partial-{}", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let _ = fs::remove_file(&partial);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
+    let written = file
+        .write_all(text.as_bytes())
+        // What the process's mask took away is given back: the mode is the caller's decision.
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&partial, path));
+    written.inspect_err(|_| drop(fs::remove_file(&partial)))
+}
+
+/// The file in which the operator's token lies until it is replaced: where it was made, nobody else may have seen it.
+#[derive(Clone, Debug)]
+pub struct OperatorTokenFile(PathBuf);
+
+impl OperatorTokenFile {
+    /// The file at this path.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes the token.
+    pub fn write(&self, token: &Secret) -> io::Result<()> {
+        replace_file(&self.0, &format!("{}\n", token.expose()), PRIVATE)
+    }
+
+    /// Removes the file when what it holds is not the token: it was replaced, or it was one of another store.
+    pub fn remove_unless(&self, is_token: impl FnOnce(&str) -> bool) {
+        if let Ok(text) = fs::read_to_string(&self.0)
+            && !is_token(text.trim())
+        {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_has_the_mode_that_was_asked_for_and_leaves_nothing_beside_it() {
+        let folder = std::env::temp_dir().join(format!("pulse-files-{}", std::process::id()));
+        let path = folder.join("deep/file");
+        for (text, mode) in [("one", 0o600), ("two", 0o644)] {
+            replace_file(&path, text, mode).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a partial file is left");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_is_not_kept_in_its_file() {
+        let path = std::env::temp_dir().join(format!("pulse-token-{}", std::process::id()));
+        let file = OperatorTokenFile::new(path.clone());
+        file.write(&Secret::new("old")).unwrap();
+        file.remove_unless(|token| token == "old");
+        assert!(path.exists(), "the token that holds was removed");
+        file.remove_unless(|token| token == "new");
+        assert!(!path.exists(), "a token that opens nothing is still there");
+    }
+}
