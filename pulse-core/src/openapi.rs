@@ -142,7 +142,7 @@ fn responses(meta: &Meta, answer: Value) -> Value {
             json!({ "description": "What a dry run tells", "content": { "application/json": { "schema": dry } } }),
         );
     }
-    for status in [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503] {
+    for status in ERRORS.into_iter().filter(|status| may_answer(meta, *status)) {
         let codes: Vec<&str> = CODES.iter().filter(|info| info.status == status).map(|info| info.name).collect();
         responses.insert(
             status.to_string(),
@@ -153,4 +153,18 @@ fn responses(meta: &Meta, answer: Value) -> Value {
         );
     }
     Value::Object(responses)
+}
+
+/// Statuses of errors that an operation may answer.
+const ERRORS: [u16; 15] = [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503];
+
+/// Whether an operation may answer this error: what has no body cannot have a wrong one, and what changes nothing is not
+/// at odds with what is stored.
+fn may_answer(meta: &Meta, status: u16) -> bool {
+    match status {
+        408 | 413 | 415 => meta.method.has_body(),
+        409 => meta.method.has_body() || meta.is_mutation(),
+        412 => meta.is_mutation(),
+        _ => true,
+    }
 }

@@ -34,11 +34,14 @@ use axum::{
 use bytes::Bytes;
 use ipnet::IpNet;
 use parking_lot::RwLock;
-use pulse_core::{config::Settings, error::Error, op::Method, plane::ControlPlane, registry::OPERATIONS};
+use pulse_core::{config::Settings, error::Error, fresh::Fresh, op::Method, plane::ControlPlane, registry::OPERATIONS};
 
 pub use serve::serve;
 
 use self::{cors::Origins, headers::RequestId};
+
+/// For how long `/ready` repeats what it found out about the store.
+const READY_LIFE: Duration = Duration::from_secs(1);
 
 /// Everything that answering requests needs.
 pub struct App {
@@ -52,6 +55,8 @@ pub struct App {
     in_flight: AtomicUsize,
     draining: AtomicBool,
     openapi: OnceLock<Bytes>,
+    /// What is wrong with the store. Anybody may ask, and finding out is a write.
+    store_faults: Fresh<Vec<String>>,
 }
 
 impl std::fmt::Debug for App {
@@ -78,7 +83,6 @@ impl App {
     /// The application over a plane.
     pub fn new(plane: Arc<ControlPlane>, settings: &Settings) -> Arc<Self> {
         let app = Arc::new(Self {
-            plane,
             router: OnceLock::new(),
             origins: RwLock::new(Arc::new(Origins::new(&settings.cors_origins))),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -88,6 +92,8 @@ impl App {
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             openapi: OnceLock::new(),
+            store_faults: Fresh::new(READY_LIFE, Arc::clone(&plane.parts().clock)),
+            plane,
         });
         let _ = app.router.set(router().with_state(Arc::clone(&app)));
         app

@@ -31,21 +31,14 @@ pub(super) async fn health() -> Response {
     answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
-/// `GET /ready`: requests can be answered now, or why not.
+/// `GET /ready`: requests can be answered now, or why not. The store is asked once a second at most.
 pub(super) async fn ready(State(app): State<Arc<App>>, Extension(exchange): Extension<Exchange>) -> Response {
     let parts = app.plane.parts();
     let mut reasons = Vec::new();
     if app.draining.load(Ordering::Relaxed) {
         reasons.push("this process is shutting down".to_owned());
     }
-    match tokio::time::timeout(PATIENCE, parts.store.ping()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            super::log_error(&error, &exchange.id);
-            reasons.push(format!("store: {}", error.message()));
-        }
-        Err(_) => reasons.push(format!("store: no answer within {} seconds", PATIENCE.as_secs())),
-    }
+    reasons.extend(app.store_faults.get(store_faults(&app, &exchange)).await);
     if !parts.keyring.is_fresh() {
         reasons
             .push("store: what was revoked elsewhere is not known here, because it has not been readable".to_owned());
@@ -57,6 +50,18 @@ pub(super) async fn ready(State(app): State<Arc<App>>, Extension(exchange): Exte
         response.headers_mut().insert(http::header::RETRY_AFTER, 5.into());
     }
     response
+}
+
+/// What is wrong with the store; nothing when it works.
+async fn store_faults(app: &App, exchange: &Exchange) -> Vec<String> {
+    match tokio::time::timeout(PATIENCE, app.plane.parts().store.ping()).await {
+        Ok(Ok(())) => Vec::new(),
+        Ok(Err(error)) => {
+            super::log_error(&error, &exchange.id);
+            vec![format!("store: {}", error.message())]
+        }
+        Err(_) => vec![format!("store: no answer within {} seconds", PATIENCE.as_secs())],
+    }
 }
 
 /// `GET /metrics`: all series, for the operator.

@@ -161,13 +161,17 @@ impl Thread {
     /// Commits a group and answers its callers.
     fn commit(&self, mut group: Vec<Box<dyn Job>>) {
         let started = self.clock.monotonic();
-        let Err(fault) = self.transact(&mut group) else {
-            self.health.failing.store(false, Relaxed);
-            if let Some(observer) = &self.observer {
-                let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
-                let _ = catch_unwind(AssertUnwindSafe(|| observer.committed(group.len(), seconds)));
+        let fault = match self.transact(&mut group) {
+            Ok(written) => {
+                self.health.failing.store(false, Relaxed);
+                // A group that only looked has cost no commit.
+                if let Some(observer) = self.observer.as_ref().filter(|_| written > 0) {
+                    let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+                    let _ = catch_unwind(AssertUnwindSafe(|| observer.committed(written, seconds)));
+                }
+                return group.into_iter().for_each(|job| job.answer(None));
             }
-            return group.into_iter().for_each(|job| job.answer(None));
+            Err(fault) => fault,
         };
         self.health.failing.store(true, Relaxed);
         let stuck = !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err();
@@ -179,7 +183,8 @@ impl Thread {
         group.into_iter().for_each(|job| job.answer(Some(copy(&fault, &cause))));
     }
 
-    fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
+    /// Runs a group in one transaction; how many of its jobs wrote something that stays.
+    fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<usize> {
         if self.health.stopped.load(Relaxed) {
             return Err(Error::store_unavailable("an earlier sync failed").hint(
                 "The store's disk failed to sync. Check it and start Pulse again; it takes no writes until then.",
@@ -187,20 +192,26 @@ impl Thread {
         }
         let sql = |text| self.conn.prepare_cached(text)?.execute([]);
         sql("BEGIN IMMEDIATE")?;
+        let changes = || self.conn.total_changes();
         if let [only] = group {
+            let before = changes();
             let keep = only.run(&self.conn)?;
             sql(if keep { "COMMIT" } else { "ROLLBACK" })?;
-            return Ok(());
+            return Ok(usize::from(keep && changes() > before));
         }
+        let mut written = 0;
         for job in group {
+            let before = changes();
             sql("SAVEPOINT job")?;
             if !job.run(&self.conn)? {
                 sql("ROLLBACK TO job")?;
+            } else if changes() > before {
+                written += 1;
             }
             sql("RELEASE job")?;
         }
         sql("COMMIT")?;
-        Ok(())
+        Ok(written)
     }
 }
 
