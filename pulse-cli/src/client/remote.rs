@@ -6,6 +6,7 @@ use std::{cell::Cell, time::Duration};
 use pulse_core::{
     error::{Code, Error, Problem},
     op::{Method, Operation},
+    outbound::AddressPolicy,
     plane::{Answer, DryRun},
     secret::Secret,
     wire::Request,
@@ -20,7 +21,6 @@ use url::Url;
 use super::{CallOptions, local::request_id, trace};
 use crate::{exit::Failure, ui::Printer};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of one request.
 const TRIES: u32 = 4;
@@ -60,20 +60,20 @@ pub struct RawAnswer {
 
 impl Remote {
     /// A client for the server at `base`.
-    pub fn new(base: Url, token: Option<Secret>, verbose: bool, printer: Printer) -> Result<Self, Failure> {
+    pub fn new(
+        base: Url,
+        policy: &AddressPolicy,
+        token: Option<Secret>,
+        trace: Option<Printer>,
+    ) -> Result<Self, Failure> {
+        policy.check_literal(&base)?;
         pulse_core::boot::open::install_cryptography();
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(concat!("pulse/", env!("CARGO_PKG_VERSION")));
+        let mut builder = policy.client().timeout(TOTAL_TIMEOUT);
         if base.scheme() == "http" {
             // No certificate is looked at, so none is loaded.
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|_| Failure::unexpected("the HTTP client cannot be made"))?;
-        let trace = verbose.then_some(printer);
         let idempotency = request_id().replacen("req", "pulse", 1);
         Ok(Self { http, base, token, trace, idempotency, calls: Cell::new(0) })
     }
@@ -148,9 +148,7 @@ impl Remote {
         body: Option<String>,
     ) -> Result<RawAnswer, Failure> {
         if let Some(token) = &self.token {
-            let mut value = header(&format!("Bearer {}", token.expose()))?;
-            value.set_sensitive(true);
-            headers.entry(AUTHORIZATION).or_insert(value);
+            headers.entry(AUTHORIZATION).or_insert(header(&format!("Bearer {}", token.expose()))?);
         }
         let id = request_id();
         headers.entry(HeaderName::from_static("x-request-id")).or_insert(header(&id)?);
@@ -243,11 +241,8 @@ impl Remote {
         }
         self.say(&format!("> {method} {url}"));
         for (name, value) in headers {
-            let value = if value.is_sensitive() || *name == AUTHORIZATION {
-                "<set>"
-            } else {
-                value.to_str().unwrap_or("<binary>")
-            };
+            let secret = trace::is_secret_header(name.as_str());
+            let value = if secret { "<set>" } else { value.to_str().unwrap_or("<binary>") };
             self.say(&format!("> {name}: {value}"));
         }
         if let Some(body) = body {

@@ -1,13 +1,14 @@
 //! `pulse store`: work on a whole store, with nothing in between. A server is never asked.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use pulse_core::{
     boot::open::open_store,
     config::{Settings, StoreLocation},
     error::Code,
     metrics::Metrics,
-    store::{schema::SCHEMA_VERSION, sqlite::maintenance},
+    plane::{Answer, DryRun},
+    store::{CommitMode, schema::SCHEMA_VERSION, sqlite::maintenance},
 };
 use serde::Serialize;
 
@@ -35,13 +36,7 @@ struct Remote {
     schema_version: u32,
 }
 
-/// What a migration, or a restore, would do.
-#[derive(Serialize)]
-struct Foretold {
-    dry_run: bool,
-    result: FutureStore,
-}
-
+/// What a migration of a store without files would do.
 #[derive(Serialize)]
 struct FutureStore {
     path: String,
@@ -58,13 +53,13 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
         }
         (Store::Migrate(args), StoreLocation::Sqlite(path)) => {
             if args.dry_run {
-                return foretell(session, path.display().to_string());
+                return foretell(session, &MIGRATE, maintenance::migrate(path, CommitMode::Check)?);
             }
             session.prompts().confirm(
                 &format!("Migrate {}?", path.display()),
                 &["Older versions of Pulse cannot open it then.".to_owned()],
             )?;
-            session.printer.document(&MIGRATE, &maintenance::migrate(path)?)?;
+            session.printer.document(&MIGRATE, &maintenance::migrate(path, CommitMode::Apply)?)?;
             DONE
         }
         (Store::Backup(args), StoreLocation::Sqlite(path)) => backup(session, path, &args),
@@ -87,11 +82,8 @@ fn settings(session: &Session) -> Result<Settings, Failure> {
     }
 }
 
-fn foretell(session: &Session, path: String) -> Outcome {
-    session
-        .printer
-        .document(&MIGRATE, &Foretold { dry_run: true, result: FutureStore { path, to: SCHEMA_VERSION } })?;
-    session.printer.advice("dry run: nothing was changed");
+fn foretell(session: &Session, view: &View, result: impl Serialize) -> Outcome {
+    session.printer.answer(view, Answer::DryRun(DryRun { dry_run: true, result, effects: BTreeMap::new() }))?;
     DONE
 }
 
@@ -116,12 +108,14 @@ fn backup(session: &Session, path: &Path, args: &Backup) -> Outcome {
 
 fn restore(session: &Session, path: &Path, args: &Restore) -> Outcome {
     if args.dry_run {
-        return foretell(session, path.display().to_string());
+        let report = maintenance::restore(path, &args.file, session.now(), CommitMode::Check, &mut |_, _| ())?;
+        return foretell(session, &RESTORE, report);
     }
     let question = format!("Put {} in the place of {}?", args.file.display(), path.display());
     session.prompts().confirm(&question, &["The store that is there now is kept beside it.".to_owned()])?;
     let mut bar = progress(session, "restore");
-    let report = maintenance::restore(path, &args.file, session.now(), &mut |done, of| bar.at(done, of));
+    let report =
+        maintenance::restore(path, &args.file, session.now(), CommitMode::Apply, &mut |done, of| bar.at(done, of));
     bar.finish();
     session.printer.document(&RESTORE, &report?)?;
     DONE
@@ -133,7 +127,9 @@ async fn mongo(session: &Session, settings: &Settings, migrate: Option<&Migrate>
     let opened = open_store(settings, session.clock.clone(), &Metrics::new()?).await?;
     let path = opened.store.info().location;
     match migrate {
-        Some(Migrate { dry_run: true }) => return foretell(session, path),
+        Some(Migrate { dry_run: true }) => {
+            return foretell(session, &MIGRATE, FutureStore { path, to: SCHEMA_VERSION });
+        }
         Some(_) => {
             session
                 .prompts()

@@ -38,3 +38,31 @@ fn local_changes_are_in_the_audit_as_the_local_user() {
     assert_eq!(actors, "true");
     assert_eq!(cli.ok(&["audit", "list", "--action", "projects.*", "-o", "json", "--jq", ".[].context.origin"]), "cli");
 }
+
+#[test]
+fn a_dry_run_makes_no_store() {
+    let cli = pulse_tests::cli::Cli::with_store();
+    let run = cli.run(&["org", "create", "acme", "--email", "ops@acme.example", "--dry-run", "-o", "json"]);
+    assert_eq!((run.code, run.json()["dry_run"].as_bool()), (0, Some(true)), "{}", run.shown());
+    assert!(!cli.path("store").exists(), "the dry run made a folder for the store");
+}
+
+#[test]
+fn a_dry_run_of_a_restore_or_a_migration_finds_what_would_stop_it() {
+    let cli = customer();
+    let store = cli.path("store/pulse.db");
+    cli.ok(&["store", "backup", "backup.db", "-q"]);
+    std::fs::write(cli.path("text.db"), "no store").expect("a file");
+    let before = std::fs::read(&store).expect("the store");
+    let restore = |file: &str| cli.run(&["store", "restore", file, "--dry-run", "-o", "json"]);
+    assert_eq!(restore("nope.db").code, 5, "a backup that is missing");
+    assert_eq!(restore("text.db").code, 2, "a file that is no backup");
+    let foretold = restore("backup.db");
+    assert!(foretold.code == 0 && foretold.json()["result"]["bytes"].as_u64() > Some(0), "{}", foretold.shown());
+    let migrate = || cli.run(&["store", "migrate", "--dry-run", "-o", "json"]);
+    assert_eq!((migrate().code, migrate().json()["result"]["from"].as_u64()), (0, Some(1)), "{}", migrate().shown());
+    assert_eq!(std::fs::read(&store).expect("the store"), before, "a dry run changed the store");
+
+    let _held = pulse_core::store::sqlite::locks::StoreLock::shared(&store).expect("the lock");
+    assert_eq!((restore("backup.db").code, migrate().code), (6, 6), "another process has the store open");
+}
