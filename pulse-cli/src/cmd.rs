@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod change;
 mod context;
 mod help;
 mod key;

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod generate;
 pub mod input;
 pub mod names;
+pub mod pages;
 pub mod profile;
 pub mod session;
 pub mod target;

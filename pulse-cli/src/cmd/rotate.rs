@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     DONE,
+    change::confirm,
     key::VIEW,
-    org::stakes,
     sinks::{self, Sink, Stored},
 };
 use crate::{
@@ -35,8 +35,7 @@ pub(super) async fn run(session: &Session, args: key::Rotate) -> Outcome {
         session.printer.answer(&VIEW, client.call(&op, options).await?)?;
         return DONE;
     }
-    let hanging = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-    session.prompts().confirm(&format!("Rotate key {}?", args.which.key), &hanging)?;
+    confirm(session, client, &op, options, &format!("Rotate key {}?", args.which.key)).await?;
     let made = match client.call(&op, options).await? {
         Answer::Done { output, .. } => output,
         Answer::DryRun(dry) => dry.result,
@@ -45,7 +44,6 @@ pub(super) async fn run(session: &Session, args: key::Rotate) -> Outcome {
         return Rotation { session, client, id, key_id, args: &args, made }.run(&sinks).await;
     }
     session.printer.document(&VIEW, &made)?;
-    session.printer.advice("The secret is shown this once: keep it now.");
     DONE
 }
 

@@ -37,7 +37,9 @@ const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
     "uptime_seconds",
 ]);
 const ME: View = View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
-const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[]).id("pulse_admin_token");
+const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[])
+    .id("pulse_admin_token")
+    .shown_once("pulse_admin_token", "pulse admin rotate");
 
 /// The status with the target that it is of.
 #[derive(Serialize)]
@@ -62,7 +64,13 @@ pub(super) async fn status(session: &Session) -> Outcome {
         session.printer.advice(&format!("target: {} (by {})", target.describe(), target.rule.describe()));
         place(failure)
     })?;
-    session.printer.document(&STATUS, &Shown { target: target.describe(), rule: target.rule.describe(), status })?;
+    // The settings may name the store: then only the open store says where it is.
+    let target = Shown {
+        target: session.client().await?.store().unwrap_or_else(|| target.describe()),
+        rule: target.rule.describe(),
+        status,
+    };
+    session.printer.document(&STATUS, &target)?;
     DONE
 }
 
