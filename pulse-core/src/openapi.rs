@@ -1,5 +1,8 @@
 //! The OpenAPI 3.1 document, built from the registry. Nothing about an operation is said here that its struct does not say.
 
+mod markdown;
+
+pub use markdown::page;
 use serde_json::{Map, Value, json};
 
 use crate::{
