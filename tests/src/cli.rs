@@ -4,6 +4,7 @@
 
 use std::{
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -28,7 +29,7 @@ pub struct Run {
     pub stdout: String,
     /// Everything else that it said.
     pub stderr: String,
-    /// Its exit code.
+    /// Its exit code; as a shell tells it, 128 and the signal when it was killed.
     pub code: i32,
     folder: String,
 }
@@ -102,7 +103,7 @@ impl Cli {
     /// Runs `pulse` with a text on stdin.
     ///
     /// # Panics
-    /// When it cannot be run, was killed, or does not write UTF-8.
+    /// When it cannot be run, or does not write UTF-8.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
         let mut child = Command::new(program("pulse"))
             .args(arguments)
@@ -122,7 +123,7 @@ impl Cli {
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            code: output.status.code().unwrap_or_else(|| panic!("pulse {arguments:?} was killed: {}", output.status)),
+            code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
             folder: self.folder().to_string_lossy().into_owned(),
         }
     }

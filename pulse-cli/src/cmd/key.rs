@@ -58,7 +58,7 @@ pub(super) const VIEW: View = View::new(
     "version",
 ]);
 
-const USAGE: View = View::new(
+pub(super) const USAGE: View = View::new(
     &["id", "name", "state", "last_used_at", "last_used_ip", "created_at"],
     &["pulse_api_key", "primary", "expires_at", "created_by"],
 );
@@ -179,10 +179,6 @@ async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) ->
         let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
         session.prompts().confirm(&format!("Revoke key {}? It stops at once.", args.which.key), &stakes)?;
     }
-    let answer = client.call(&op, options).await.map_err(|failure| match failure.code() {
-        "last_key" => failure.hint("Create another key first, or revoke this one all the same with --force."),
-        _ => failure,
-    })?;
-    session.printer.answer(&VIEW, answer)?;
+    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }

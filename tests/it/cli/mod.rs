@@ -7,6 +7,8 @@ mod offline;
 mod output;
 mod parity;
 mod prompts;
+mod retries;
+mod rotation;
 mod store;
 mod tree;
 

@@ -34,6 +34,38 @@ async fn slow_headers_and_slow_bodies_are_not_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
 }
 
+/// Asks for `/health` on a connection that stays open, and reads the answer.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.windows(4).any(|end| end == b"\r\n\r\n") || !bytes.ends_with(b"}") {
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut bytes)).await;
+        let read = read.expect("an answer comes").unwrap();
+        assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_longer_than_slow_headers_and_not_for_ever() {
+    let options = DaemonOptions::new().env("PULSE_HEADER_TIMEOUT", "1").env("PULSE_IDLE_TIMEOUT", "4");
+    let daemon = Daemon::start(options).await;
+    let mut kept = TcpStream::connect(daemon.address()).await.unwrap();
+    ask(&mut kept).await;
+    // Beyond the bound of headers: a connection that sends nothing at all from its start is what tells the time.
+    let mut silent = TcpStream::connect(daemon.address()).await.unwrap();
+    assert_eq!(to_the_end(&mut silent).await, "", "a new connection without a request");
+    let mut slow = TcpStream::connect(daemon.address()).await.unwrap();
+    ask(&mut slow).await;
+    slow.write_all(b"GET /health HTT").await.unwrap();
+    to_the_end(&mut slow).await;
+    ask(&mut kept).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(to_the_end(&mut kept).await, "");
+    let idle = began.elapsed();
+    assert!(idle > Duration::from_millis(3_500), "closed after {idle:?}");
+}
+
 #[tokio::test]
 async fn headers_beyond_16_kib_are_431() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
