@@ -12,5 +12,6 @@ pub mod plane;
 pub mod ports;
 pub mod process;
 mod reaper;
+pub mod secrets;
 
 pub use reaper::temporary_folder;
