@@ -77,6 +77,10 @@ struct Handled {
 impl App {
     /// The application over a plane.
     pub fn new(plane: Arc<ControlPlane>, settings: &Settings) -> Arc<Self> {
+        Self::with_routes(plane, settings, router())
+    }
+
+    fn with_routes(plane: Arc<ControlPlane>, settings: &Settings, routes: Router<Arc<Self>>) -> Arc<Self> {
         let app = Arc::new(Self {
             plane,
             router: OnceLock::new(),
@@ -89,7 +93,7 @@ impl App {
             draining: AtomicBool::new(false),
             openapi: OnceLock::new(),
         });
-        let _ = app.router.set(router().with_state(Arc::clone(&app)));
+        let _ = app.router.set(routes.with_state(Arc::clone(&app)));
         app
     }
 

@@ -11,7 +11,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::temporary_folder;
+use crate::{secrets::Secrets, temporary_folder};
+
+/// The verbs whose result shows a secret that they made: of projects, keys and the operator's token; and `api`, which
+/// answers what the API does.
+const MAKING: [&str; 4] = ["create", "rotate", "regenerate-keys", "api"];
 
 /// A home, a folder to work in, and an environment.
 #[derive(Debug)]
@@ -119,13 +123,26 @@ impl Cli {
         let _ = child.stdin.take().map(|mut pipe| pipe.write_all(stdin.as_bytes()));
         let output = child.wait_with_output().expect("pulse ends");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("pulse writes UTF-8");
-        Run {
+        let run = Run {
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
             code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
             folder: self.folder().to_string_lossy().into_owned(),
-        }
+        };
+        self.assert_no_secret(&run);
+        run
+    }
+
+    /// No command shows a secret, but for the result of those that make one: there it is shown this once.
+    fn assert_no_secret(&self, run: &Run) {
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = Secrets::default().and(variables).and_files(self.folder());
+        let makes = run.arguments.iter().any(|word| MAKING.contains(&word.as_str()));
+        let shown = if makes { secrets.given_shown_in(&run.stdout) } else { secrets.shown_in(&run.stdout) };
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stdout", run.arguments.join(" "));
+        let shown = secrets.shown_in(&run.stderr);
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stderr", run.arguments.join(" "));
     }
 
     /// Runs a command that must work, and gives its stdout without the line end.

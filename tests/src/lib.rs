@@ -12,6 +12,7 @@ pub mod plane;
 pub mod ports;
 pub mod process;
 mod reaper;
+pub mod secrets;
 pub mod stub;
 
 pub use reaper::temporary_folder;

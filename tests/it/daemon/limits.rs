@@ -120,3 +120,45 @@ async fn garbage_keys_do_not_become_load_of_the_store() {
     let misses: u64 = misses.expect("the series is there").parse().expect("a number");
     assert!(misses <= 130, "{misses} look-ups reached the store");
 }
+
+/// Sends a request up to its body, and waits until the daemon asks for that: the request is under way.
+async fn under_way(daemon: &Daemon, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        daemon.admin_token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&go_on));
+    stream
+}
+
+#[tokio::test]
+async fn beyond_the_requests_at_once_clients_are_told_to_come_back_and_probes_are_answered() {
+    const BODY: &str = r#"{"name":"acme","admin_email":"a@acme.example"}"#;
+    let daemon = Daemon::start(DaemonOptions::new().env("PULSE_MAX_REQUESTS", "2")).await;
+    let client = daemon.client();
+    let mut first = under_way(&daemon, BODY).await;
+    let second = under_way(&daemon, BODY).await;
+    for _ in 0..3 {
+        let refused = client.get("/v1/organizations").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"), "{}", refused.text);
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
+        for probe in ["/health", "/ready"] {
+            assert_eq!(client.get(probe).await.status, 200, "{probe} under load");
+        }
+    }
+    first.write_all(BODY.as_bytes()).await.unwrap();
+    let answer = to_the_end(&mut first).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "a request that was let in is finished: {answer}");
+    assert_eq!(client.get("/v1/organizations").await.status, 200, "its place is free again");
+    // A client that goes away gives its place back as well, once the daemon has noticed.
+    let third = under_way(&daemon, BODY).await;
+    assert_eq!(client.get("/v1/organizations").await.status, 503);
+    drop((second, third));
+    let free = async || (client.get("/v1/organizations").await.status == 200).then_some(());
+    daemon.process.until("the places are free again", Duration::from_secs(5), free).await;
+}
