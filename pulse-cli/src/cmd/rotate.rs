@@ -77,8 +77,10 @@ impl Rotation<'_> {
         };
         let steps = self.hand_on(sinks, &secret, &mut stored);
         let ended = tokio::select! {
-            ended = steps => ended,
+            // In this order: an interrupt is listened for before a step begins, whose command may be what sends it.
+            biased;
             _ = tokio::signal::ctrl_c() => Err(Broken { step: "interrupted", why: Failure::interrupted() }),
+            ended = steps => ended,
         };
         if let Err(broken) = ended {
             return Err(self.roll_back(broken, stored).await);
