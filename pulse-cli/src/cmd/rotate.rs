@@ -91,8 +91,10 @@ impl Rotation<'_> {
         };
         let steps = self.hand_on(sinks, &secret, &mut stored);
         let ended = tokio::select! {
-            ended = steps => ended,
+            // In this order: a step's own command may be what sends the interruption, and ends at the same moment.
+            biased;
             () = interruption.came() => Err(Broken { step: "interrupted", why: Failure::interrupted() }),
+            ended = steps => ended,
         };
         if let Err(broken) = ended {
             return Err(self.failed(broken, self.take_back().await, stored));
