@@ -194,6 +194,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// How long headers may take.
     pub header_timeout: Duration,
+    /// For how long a connection is kept open without a request.
+    pub idle_timeout: Duration,
     /// How long a body may take.
     pub body_timeout: Duration,
     /// How long a drain may take.
@@ -308,6 +310,7 @@ impl<'a> Resolver<'a> {
             max_connections: count("PULSE_MAX_CONNECTIONS"),
             max_requests: count("PULSE_MAX_REQUESTS"),
             header_timeout: seconds("PULSE_HEADER_TIMEOUT"),
+            idle_timeout: seconds("PULSE_IDLE_TIMEOUT"),
             body_timeout: seconds("PULSE_BODY_TIMEOUT"),
             drain_timeout: seconds("PULSE_DRAIN_TIMEOUT"),
             log: self.text("PULSE_LOG").unwrap_or_default().to_owned(),

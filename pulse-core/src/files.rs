@@ -52,13 +52,14 @@ impl OperatorTokenFile {
         replace_file(&self.0, &format!("{}\n", token.expose()), PRIVATE)
     }
 
-    /// Removes the file when what it holds is not the token: it was replaced, or it was one of another store.
-    pub fn remove_unless(&self, is_token: impl FnOnce(&str) -> bool) {
-        if let Ok(text) = fs::read_to_string(&self.0)
-            && !is_token(text.trim())
-        {
-            let _ = fs::remove_file(&self.0);
-        }
+    /// The token in it; `None` when there is none.
+    pub fn read(&self) -> Option<Secret> {
+        fs::read_to_string(&self.0).ok().map(|text| Secret::new(text.trim()))
+    }
+
+    /// Removes it.
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -77,16 +78,5 @@ mod tests {
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a partial file is left");
         fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_token_that_was_replaced_is_not_kept_in_its_file() {
-        let path = std::env::temp_dir().join(format!("pulse-token-{}", std::process::id()));
-        let file = OperatorTokenFile::new(path.clone());
-        file.write(&Secret::new("old")).unwrap();
-        file.remove_unless(|token| token == "old");
-        assert!(path.exists(), "the token that holds was removed");
-        file.remove_unless(|token| token == "new");
-        assert!(!path.exists(), "a token that opens nothing is still there");
     }
 }

@@ -182,8 +182,7 @@ impl ControlPlane {
     /// A plane over a prepared store.
     pub fn new(ingredients: Ingredients) -> Self {
         let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings } = ingredients;
-        let repositories = (ApiKeys(store.clone()), Projects(store.clone()), Organizations(store.clone()));
-        let keyring = Keyring::new(repositories, peppers, Arc::clone(&clock), metrics.clone());
+        let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
         let parts = Parts {
             organizations: Organizations(store.clone()),
             projects: Projects(store.clone()),
@@ -303,7 +302,7 @@ impl ControlPlane {
             Scope::Org(id) => self.resolve_org(caller, id).await.map(|()| None),
             Scope::Project(id) => self.resolve_project(caller, id).await.map(Some),
             Scope::CallerProject(named) => {
-                let own = caller.key().map(|record| record.key.project_id);
+                let own = caller.key().map(|record| record.project.id);
                 let id = named.or(own).ok_or_else(|| {
                     Error::invalid_field(
                         "project_id",
@@ -327,7 +326,7 @@ impl ControlPlane {
             return Err(missing());
         }
         if let Some(record) = caller.key() {
-            return Ok(Tenant { org: Arc::clone(&record.org), project: Arc::clone(&record.project) });
+            return Ok(record.tenant());
         }
         self.parts.keyring.tenant(id).await?.ok_or_else(missing)
     }
@@ -344,7 +343,7 @@ impl ControlPlane {
                 let limit = project.limits.requests_per_minute.or(org.plan.requests_per_minute());
                 let Some(per_minute) = limit else { return Ok(()) };
                 let rate = Rate { per_minute };
-                [Some((Payer::Key(record.key.id), rate, "key")), Some((Payer::Project(project.id), rate, "project"))]
+                [Some((Payer::Key(record.id), rate, "key")), Some((Payer::Project(project.id), rate, "project"))]
             }
         };
         let now = self.parts.clock.monotonic();

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod idempotency;
 pub mod jobs;
 pub mod key_uses;
+pub mod operator_token;
 pub mod organizations;
 pub mod projects;
 pub mod revocations;

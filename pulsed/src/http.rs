@@ -82,6 +82,10 @@ struct Handled {
 impl App {
     /// The application over a plane.
     pub fn new(plane: Arc<ControlPlane>, settings: &Settings) -> Arc<Self> {
+        Self::with_routes(plane, settings, router())
+    }
+
+    fn with_routes(plane: Arc<ControlPlane>, settings: &Settings, routes: Router<Arc<Self>>) -> Arc<Self> {
         let app = Arc::new(Self {
             router: OnceLock::new(),
             origins: RwLock::new(Arc::new(Origins::new(&settings.cors_origins))),
@@ -95,7 +99,7 @@ impl App {
             store_faults: Fresh::new(READY_LIFE, Arc::clone(&plane.parts().clock)),
             plane,
         });
-        let _ = app.router.set(router().with_state(Arc::clone(&app)));
+        let _ = app.router.set(routes.with_state(Arc::clone(&app)));
         app
     }
 

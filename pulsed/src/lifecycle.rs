@@ -67,7 +67,11 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     loop {
         match signals.next().await {
             Asked::End => break,
-            Asked::Reload => settings = reload.run(settings),
+            Asked::Reload => {
+                notify::reloading();
+                settings = reload.run(settings);
+                notify::tell("READY=1");
+            }
         }
     }
     notify::tell("STOPPING=1");

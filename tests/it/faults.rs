@@ -1,4 +1,8 @@
-//! What survives when processes die and disks fill.
+//! What survives when processes die, disks fill, servers go away and several write at once.
+
+mod mongo;
+mod processes;
+mod races;
 
 use std::{
     collections::BTreeSet,

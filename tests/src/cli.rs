@@ -4,16 +4,20 @@
 
 use std::{
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
-
 use serde_json::Value;
 
-use crate::{temporary_folder, terminal::Terminal};
+use crate::{secrets::Secrets, temporary_folder, terminal::Terminal};
+
+/// The verbs whose result shows a secret that they made: of projects, keys and the operator's token; and `api`, which
+/// answers what the API does.
+const MAKING: [&str; 4] = ["create", "rotate", "regenerate-keys", "api"];
 
 /// A home, a folder to work in, and an environment.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ pub struct Run {
     pub stdout: String,
     /// Everything else that it said.
     pub stderr: String,
-    /// Its exit code.
+    /// Its exit code; as a shell tells it, 128 and the signal when it was killed.
     pub code: i32,
     folder: String,
 }
@@ -126,7 +130,7 @@ impl Cli {
     /// Runs `pulse` with a text on stdin.
     ///
     /// # Panics
-    /// When it cannot be run, was killed, or does not write UTF-8.
+    /// When it cannot be run, or does not write UTF-8.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
         let mut child = Command::new(program("pulse"))
             .args(arguments)
@@ -142,13 +146,29 @@ impl Cli {
         let _ = child.stdin.take().map(|mut pipe| pipe.write_all(stdin.as_bytes()));
         let output = child.wait_with_output().expect("pulse ends");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("pulse writes UTF-8");
-        Run {
+        let run = Run {
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            code: output.status.code().unwrap_or_else(|| panic!("pulse {arguments:?} was killed: {}", output.status)),
+            code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
             folder: self.folder().to_string_lossy().into_owned(),
-        }
+        };
+        self.assert_no_secret(&run);
+        run
+    }
+
+    /// No command shows a secret, but for the result of those that make one: there it is shown this once.
+    fn assert_no_secret(&self, run: &Run) {
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = Secrets::default().and(variables).and_files(self.folder());
+        let makes = run.arguments.iter().any(|word| MAKING.contains(&word.as_str()));
+        let shown = if makes { secrets.given_shown_in(&run.stdout) } else { secrets.shown_in(&run.stdout) };
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stdout", run.arguments.join(" "));
+        // GitHub is told a secret in this line, so that it hides it in the log.
+        let stderr: String =
+            run.stderr.split_inclusive('\n').filter(|line| !line.starts_with("::add-mask::")).collect();
+        let shown = secrets.shown_in(&stderr);
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stderr", run.arguments.join(" "));
     }
 
     /// Runs `pulse` at a terminal, of 80 columns unless `COLUMNS` says otherwise; when it shows `question`, `answer` is

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     process::{Child, READY, Signal},
+    secrets::Secrets,
     temporary_folder,
 };
 
@@ -117,7 +118,13 @@ fn limited(folder: &Path, blocks: u32) -> Command {
 pub fn run(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = pulsed(folder);
     command.args(flags).envs(environment.iter().copied());
-    command.output().unwrap_or_else(|error| panic!("cannot run pulsed: {error}"))
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run pulsed: {error}"));
+    let secrets = Secrets::of(&command).and_files(folder);
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        assert!(secrets.shown_in(&text).is_empty(), "pulsed {flags:?} shows {:?}", secrets.shown_in(&text));
+    }
+    output
 }
 
 /// A running daemon.
@@ -280,9 +287,14 @@ impl Client {
         self.send(self.request("POST", path).header("content-type", "application/json").body(body.to_string())).await
     }
 
-    /// Makes an organization and a project; gives the answer of the latter.
+    /// Makes the organization acme and a project; gives the answer of the latter.
     pub async fn project(&self, plan: &str) -> Value {
-        let org = serde_json::json!({ "name": "acme", "admin_email": "a@acme.example", "plan": plan });
+        self.project_of("acme", plan).await
+    }
+
+    /// Makes an organization of this name and a project; gives the answer of the latter.
+    pub async fn project_of(&self, org: &str, plan: &str) -> Value {
+        let org = serde_json::json!({ "name": org, "admin_email": "a@acme.example", "plan": plan });
         let org = self.post("/v1/organizations", &org).await.json();
         let project = self.post("/v1/projects", &serde_json::json!({ "org_id": org["id"], "name": "app" })).await;
         assert_eq!(project.status, 201, "{}", project.text);

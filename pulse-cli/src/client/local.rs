@@ -113,7 +113,7 @@ impl Local {
         let mut call = self.call_of();
         let query = call.read_options(&route.meta, query, headers)?;
         let incoming = Incoming { path: &fields, query: &query, body: body.as_bytes() };
-        let reply = route.call(self.plane(), &call, incoming).await.map_err(explained)?;
+        let reply = route.call(self.plane(), &call, incoming).await?;
         serde_json::from_slice(&reply.body).map_err(|error| Failure::unexpected(error.to_string()))
     }
 
@@ -136,18 +136,7 @@ impl Local {
         if let Some(printer) = &self.trace {
             printer.note(&format!("* {} on {}", O::META.id, self.plane().parts().store.info().location));
         }
-        self.plane().execute(&call, &op).await.map_err(explained)
-    }
-}
-
-/// A failure of this very process shows its cause: there is no log in which it would stand.
-fn explained(error: Error) -> Failure {
-    let internal = matches!(error.code(), Code::Internal | Code::StoreUnavailable);
-    let cause = error.cause().map(ToString::to_string).filter(|_| internal);
-    let failure = Failure::from(error);
-    match cause {
-        Some(cause) => failure.hint(format!("Cause: {cause}")),
-        None => failure,
+        Ok(self.plane().execute(&call, &op).await?)
     }
 }
 

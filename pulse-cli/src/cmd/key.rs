@@ -63,7 +63,7 @@ pub(super) const VIEW: View = View::new(
 ])
 .shown_once("pulse_api_secret", "pulse key rotate");
 
-const USAGE: View = View::new(
+pub(super) const USAGE: View = View::new(
     &["id", "name", "state", "last_used_at", "last_used_ip", "created_at"],
     &["pulse_api_key", "primary", "expires_at", "created_by"],
 );
@@ -173,10 +173,6 @@ async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) ->
     let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
     let question = format!("Revoke key {}? It stops at once.", args.which.key);
     confirm(session, client, &op, options, &question).await?;
-    let answer = client.call(&op, options).await.map_err(|failure| match failure.code() {
-        "last_key" => failure.hint("Create another key first, or revoke this one all the same with --force."),
-        _ => failure,
-    })?;
-    session.printer.answer(&VIEW, answer)?;
+    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }

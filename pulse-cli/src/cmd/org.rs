@@ -24,7 +24,7 @@ use crate::{
     ui::View,
 };
 
-const VIEW: View = View::new(
+pub(super) const VIEW: View = View::new(
     &["id", "name", "plan", "admin_email", "created_at"],
     &["labels", "version", "updated_at", "deleted_at", "purge_at"],
 );

@@ -38,7 +38,7 @@ use crate::{
     ui::View,
 };
 
-const VIEW: View = View::new(
+pub(super) const VIEW: View = View::new(
     &["id", "name", "org_id", "region", "state", "created_at"],
     &["pulse_api_key", "livekit_url", "webhook_url", "labels", "version", "updated_at", "deleted_at"],
 )
@@ -48,12 +48,14 @@ const VIEW: View = View::new(
     "org_id",
     "state",
     "suspend_reason",
+    "suspended_at",
     "region",
     "pulse_api_key",
     "pulse_api_secret",
     "livekit_url",
     "own_livekit",
     "webhook_url",
+    "webhook_active",
     "storage_config",
     "limits",
     "labels",

@@ -20,7 +20,7 @@ use crate::{
     ui::View,
 };
 
-const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
+pub(super) const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
     "target",
     "rule",
     "state",
@@ -36,8 +36,9 @@ const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
     "schema_version",
     "uptime_seconds",
 ]);
-const ME: View = View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
-const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[])
+pub(super) const ME: View =
+    View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
+pub(super) const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[])
     .id("pulse_admin_token")
     .shown_once("pulse_admin_token", "pulse admin rotate");
 

@@ -36,6 +36,18 @@ const VALIDATION: View = View::new(&["valid", "reasons"], &[]).id("valid").detai
 const REVOCATION: View =
     View::new(&["id", "kind", "value", "before", "reason", "expires_at"], &["project_id", "created_at"]).id("id");
 
+/// How the result of a command is shown.
+pub(super) fn view(command: &token::Token) -> &'static View {
+    match command {
+        token::Token::Create(_) | token::Token::Refresh(_) => &VIEW,
+        token::Token::Validate(_) => &VALIDATION,
+        token::Token::Revoke(_) => &REVOCATION,
+        token::Token::Inspect(_) => &token_offline::INSPECTION,
+        token::Token::Lint(_) => &token_offline::FINDING,
+        token::Token::Verify(_) => &token_offline::VERDICT,
+    }
+}
+
 pub(super) async fn run(session: &Session, command: token::Token) -> Outcome {
     match command {
         token::Token::Create(args) => create(session, *args).await,

@@ -4,9 +4,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use jaq_core::{
-    Compiler, Ctx, Native, Vars,
-    compile::Filter,
-    data,
+    Compiler, Ctx, Filter, Vars, data,
     load::{Arena, File, Loader},
     unwrap_valr,
 };
@@ -19,7 +17,7 @@ use crate::exit::Failure;
 #[derive(Clone)]
 pub struct Program {
     text: String,
-    filter: Arc<Filter<Native<data::JustLut<Val>>>>,
+    filter: Arc<Filter<data::JustLut<Val>>>,
 }
 
 impl std::fmt::Debug for Program {

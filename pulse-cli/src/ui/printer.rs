@@ -255,6 +255,20 @@ impl Printer {
         }
     }
 
+    /// Refuses columns that nothing of this kind has, before a change is made whose result could not be shown.
+    pub fn check(&self, view: Option<&View>) -> Result<(), Failure> {
+        let form = self.form();
+        let Some(view) = view else { return Ok(()) };
+        let known = view.fields();
+        let unknown = |column: &&String| !known.contains(&column.trim().split('.').next().unwrap_or_default());
+        match form.columns.iter().find(unknown) {
+            None => Ok(()),
+            Some(column) => Err(Failure::usage(format!("there is no field {:?} to show", column.trim()))
+                .hint(format!("Fields: {}.", known.join(", ")))
+                .detail("fields", known)),
+        }
+    }
+
     /// Begins a list.
     pub fn list<'a>(&'a self, view: &'a View) -> Result<List<'a>, Failure> {
         List::new(self, view)

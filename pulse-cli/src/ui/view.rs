@@ -25,6 +25,18 @@ impl View {
         Self { list, wide, detail: &[], id: "id", name: "name", secret: None }
     }
 
+    /// The names of the fields that it has, without those below them.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let all = [self.list, self.wide, self.detail].concat();
+        let mut names: Vec<&str> = Vec::new();
+        for name in all.into_iter().filter_map(|path| path.split('.').next()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// With these lines for a single thing.
     #[must_use]
     pub const fn detail(self, detail: &'static [&'static str]) -> Self {

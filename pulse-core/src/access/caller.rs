@@ -65,7 +65,7 @@ impl Caller {
         match self {
             Self::Anonymous => Permissions::NONE,
             Self::Operator(_) => Permission::ALL.iter().copied().collect(),
-            Self::Key(key) => key.record.key.scopes,
+            Self::Key(key) => key.record.scopes,
         }
     }
 
@@ -75,7 +75,7 @@ impl Caller {
             Self::Anonymous => "anonymous".to_owned(),
             Self::Operator(OperatorVia::Local { os_user }) => format!("local:{os_user}"),
             Self::Operator(OperatorVia::Token) => "operator".to_owned(),
-            Self::Key(key) => key.record.key.id.to_string(),
+            Self::Key(key) => key.record.id.to_string(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Caller {
         match self {
             Self::Anonymous => Visible::Nothing,
             Self::Operator(_) => Visible::Everything,
-            Self::Key(key) => Visible::Project { project: key.record.key.project_id, org: key.record.project.org_id },
+            Self::Key(key) => Visible::Project { project: key.record.project.id, org: key.record.project.org_id },
         }
     }
 

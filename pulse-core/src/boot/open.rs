@@ -12,6 +12,7 @@ use crate::{
     entropy::Entropy,
     error::{Code, Error, Result},
     metrics::Metrics,
+    secret::Secret,
     store::{
         SharedStore,
         memory::MemoryStore,
@@ -67,12 +68,18 @@ pub async fn open_store(settings: &Settings, clock: Arc<dyn Clock>, metrics: &Me
             OpenStore { store: Arc::new(SqliteStore::open(options)?), beside: Some(path.clone()), in_memory: false }
         }
         StoreLocation::Mongo { uri, database } => {
-            let mut options = MongoOptions::new(uri.expose());
-            options.database.clone_from(database);
-            options.outbound = settings.address_policy();
-            OpenStore { store: Arc::new(MongoStore::connect(options).await?), beside: None, in_memory: false }
+            let store = connect_mongo(settings, uri, database.as_deref()).await?;
+            OpenStore { store: Arc::new(store), beside: None, in_memory: false }
         }
     })
+}
+
+/// A MongoDB store, not prepared: for work on the store itself.
+pub async fn connect_mongo(settings: &Settings, uri: &Secret, database: Option<&str>) -> Result<MongoStore> {
+    let mut options = MongoOptions::new(uri.expose());
+    options.database = database.map(str::to_owned);
+    options.outbound = settings.address_policy();
+    MongoStore::connect(options).await
 }
 
 /// Opens the store and puts a plane over it.

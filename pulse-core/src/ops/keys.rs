@@ -19,6 +19,7 @@ use crate::{
     access::{
         Permission, Permissions,
         key::{self, Environment},
+        keyring::KeyRecord,
     },
     error::{Code, Error, Fault, Result},
     id::{KeyId, ProjectId},
@@ -79,7 +80,7 @@ impl Draft {
     /// The key and its secret. Refuses a caller that is a key and may less than the new one.
     fn make(self, cx: &Cx<'_>) -> Result<(ApiKey, SecretText)> {
         if let Some(maker) = cx.call.caller.key() {
-            self.check_maker(&maker.key)?;
+            self.check_maker(maker)?;
         }
         let fresh = key::generate(self.environment, cx.parts.entropy.as_ref());
         let key = ApiKey {
@@ -106,16 +107,16 @@ impl Draft {
         Ok((key, SecretText::new(fresh.secret.expose())))
     }
 
-    fn check_maker(&self, maker: &ApiKey) -> Result<()> {
+    fn check_maker(&self, maker: &KeyRecord) -> Result<()> {
         let refuse = |text: String| Err(Error::new(Code::Forbidden, text));
         if let Some(missing) = maker.scopes.missing(self.scopes) {
             return refuse(format!("this key lacks the scope {missing} and cannot give it on"));
         }
         let same = |what| refuse(format!("a key with {what} can only make keys with the same {what}"));
-        if !maker.constraints.is_empty() && self.constraints != maker.constraints {
+        if maker.constraints().is_some_and(|own| self.constraints != *own) {
             return same("constraints");
         }
-        if !maker.networks.is_empty() && self.networks != maker.networks {
+        if !maker.networks().is_empty() && self.networks != maker.networks() {
             return same("networks");
         }
         match (maker.expires_at, self.expires_at) {
@@ -348,7 +349,7 @@ impl Operation for ListKeys {
 /// The key with its last use, recorded or not yet.
 async fn shown(cx: &Cx<'_>, key: &ApiKey) -> Result<ApiKeyView> {
     let recorded = cx.parts.key_uses.get(key.id).await?;
-    let last = cx.parts.keyring.fresh_use(key.id).or(recorded);
+    let last = cx.parts.keyring.uses().get(&key.id).or(recorded);
     Ok(key.view(cx.now, last.as_ref()))
 }
 

@@ -7,7 +7,7 @@ use super::diff::{changes, target};
 use crate::{
     access::{Permission, Permissions},
     error::{Code, Error, Result},
-    id::{JobId, OrgId},
+    id::OrgId,
     model::{
         job::{Job, JobKind},
         organization::{Organization, OrganizationView, Plan},
@@ -312,16 +312,7 @@ impl Operation for DeleteOrganization {
 
 /// A job about an organization or a project, caused by this call.
 pub(super) fn job(cx: &Cx<'_>, kind: JobKind, target: impl ToString, due_at: crate::time::Timestamp) -> Job {
-    Job {
-        id: JobId::new(cx.now, cx.parts.entropy.as_ref()),
-        kind,
-        target_id: target.to_string(),
-        due_at,
-        created_at: cx.now,
-        attempts: 0,
-        request_id: cx.call.request_id.clone(),
-        version: 0,
-    }
+    Job::new(kind, target, (cx.now, due_at), &cx.call.request_id, cx.parts.entropy.as_ref())
 }
 
 /// Bring back a deleted organization and the projects that were deleted with it.

@@ -70,17 +70,17 @@ fn region_fault(cx: &Cx<'_>, region: &RegionName) -> Option<Fault> {
     })
 }
 
-fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<StorageConfig> {
+fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<Box<StorageConfig>> {
     let place = Place { collection: schema::PROJECTS.name, field: "storage_config", id, org };
     let credentials = serde_json::to_vec(&input.credentials()).map_err(Error::internal)?;
     let sealed = cx.parts.sealer.seal(place, &credentials, cx.parts.entropy.as_ref())?;
-    Ok(input.clone().sealed(sealed))
+    Ok(Box::new(input.clone().sealed(sealed)))
 }
 
-fn seal_livekit(cx: &Cx<'_>, key: &str, secret: &SecretText, id: &str, org: &str) -> Result<LiveKitCredentials> {
+fn seal_livekit(cx: &Cx<'_>, key: &str, secret: &SecretText, id: &str, org: &str) -> Result<Box<LiveKitCredentials>> {
     let place = secret_place(id, org);
     let api_secret = cx.parts.sealer.seal(place, secret.expose().as_bytes(), cx.parts.entropy.as_ref())?;
-    Ok(LiveKitCredentials { api_key: key.to_owned(), api_secret })
+    Ok(Box::new(LiveKitCredentials { api_key: key.to_owned(), api_secret }))
 }
 
 /// The rules that bind a LiveKit address and its credentials together.

@@ -101,7 +101,14 @@ impl Projects {
         if !deleted {
             scan.filter.push(Condition::Eq("deleted_at", Value::Null));
         }
-        self.0.scan(scan).await?.rows.into_iter().map(Project::from_stored).collect()
+        loop {
+            let found = self.0.scan(scan.clone()).await?;
+            scan.after = found.next.filter(|_| found.rows.is_empty());
+            // A page may be empty because many rows in a row did not meet the condition.
+            if scan.after.is_none() {
+                return found.rows.into_iter().map(Project::from_stored).collect();
+            }
+        }
     }
 
     /// Up to `cap` projects of an organization, in any state.

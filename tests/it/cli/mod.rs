@@ -8,6 +8,8 @@ mod offline;
 mod output;
 mod parity;
 mod prompts;
+mod retries;
+mod rotation;
 mod store;
 mod tree;
 

@@ -180,3 +180,45 @@ fn a_suspended_projects_operator_is_told_how_to_resume_it() {
     let run = cli.run(&["token", "create", "--project", "standup", "--room", "daily", "--identity", "ada"]);
     assert!(run.code == 7 && run.stderr.contains("pulse project resume standup"), "{}", run.shown());
 }
+
+#[test]
+fn every_field_of_the_api_can_be_a_column_and_nothing_else() {
+    let cli = customer();
+    let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json")).expect("the description");
+    let api: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    let lists: [(&[&str], &str); 4] = [
+        (&["org", "list"], "/v1/organizations"),
+        (&["project", "list"], "/v1/projects"),
+        (&["key", "list", "--project", "standup"], "/v1/projects/{id}/keys"),
+        (&["audit", "list"], "/v1/audit-logs"),
+    ];
+    for (list, path) in lists {
+        let answer = &api["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        let fields = answer["properties"]["data"]["items"]["properties"].as_object().expect(path);
+        let all: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let run = cli.run(&[list, &["--columns", &all.join(","), "-o", "csv"]].concat());
+        assert_eq!(run.code, 0, "{}", run.shown());
+        for nonsense in ["nosuch", "name_", ""] {
+            let run = cli.run(&[list, &["--columns", nonsense, "-o", "json"]].concat());
+            assert_eq!((run.code, run.error()["code"].as_str()), (2, Some("usage")), "{}", run.shown());
+            assert!(
+                run.error()["fields"].as_array().is_some_and(|fields| fields.len() >= all.len()),
+                "{}",
+                run.shown()
+            );
+        }
+    }
+    // Below a field lies what people have put there.
+    cli.ok(&["project", "list", "--columns", "name,labels.team"]);
+}
+
+#[test]
+fn a_result_that_could_not_be_shown_is_not_made() {
+    let cli = customer();
+    for form in [["--columns", "nosuch"], ["--jq", ".["], ["--jq", "nosuch"]] {
+        let run = cli.run(&[&["project", "create", "never", "--org", "acme"][..], &form].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.shown());
+    }
+    assert_eq!(cli.ok(&["project", "list", "-o", "name"]), "standup");
+    insta::assert_snapshot!(cli.run(&["org", "list", "--columns", "id,nmae"]).shown());
+}

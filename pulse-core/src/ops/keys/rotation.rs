@@ -90,8 +90,8 @@ fn check_rotator(cx: &Cx<'_>, key: KeyId) -> Result<()> {
         Caller::Key(caller) => &caller.record,
         Caller::Anonymous => return Err(unauthenticated()),
     };
-    let itself = record.key.id == key || record.key.rotated_from == Some(key);
-    if record.key.scopes.has(Permission::KeysWrite) || (itself && record.key.scopes.has(Permission::KeysRotateSelf)) {
+    let itself = record.id == key || record.rotated_from == Some(key);
+    if record.scopes.has(Permission::KeysWrite) || (itself && record.scopes.has(Permission::KeysRotateSelf)) {
         return Ok(());
     }
     let scope = if itself { Permission::KeysRotateSelf } else { Permission::KeysWrite };

@@ -55,6 +55,13 @@ pub struct RevokeTokens {
 }
 
 impl RevokeTokens {
+    /// Just after the token of `jti` was made, by the clock that made it: a token that is named is hit, also when that
+    /// clock was ahead of this one.
+    fn just_after_the_named(&self) -> Option<Timestamp> {
+        let made = Jti::parse(self.jti.as_deref()?)?.family.timestamp_ms();
+        Some(Timestamp::from_millis(i64::try_from(made).ok()?).plus(Duration::from_millis(1)))
+    }
+
     fn subject(&self) -> Result<(SubjectKind, String)> {
         let mut named = Vec::new();
         if let Some(jti) = &self.jti {
@@ -101,10 +108,11 @@ impl Operation for RevokeTokens {
         check_usable(tenant)?;
         // A millisecond later than now, so that what was made in this very millisecond is hit as well.
         let just_after = cx.now.plus(Duration::from_millis(1));
-        let before = self.before.unwrap_or(just_after);
-        if before > just_after {
+        if self.before.is_some_and(|before| before > just_after) {
             return Err(Error::invalid_field("before", "in_the_future", "must not be in the future"));
         }
+        let before =
+            self.before.unwrap_or_else(|| self.just_after_the_named().map_or(just_after, |t| t.max(just_after)));
         let project_id = tenant.project.id;
         let existing = cx.parts.revocations.get(project_id, kind, &value).await?;
         let leeway = u64::try_from(LIVEKIT_LEEWAY_SECONDS).unwrap_or_default();
@@ -120,7 +128,7 @@ impl Operation for RevokeTokens {
             before: earlier.map_or(before, |earlier| earlier.max(before)),
             reason: self.reason.clone(),
             created_at: cx.now,
-            expires_at: cx.now.plus(life),
+            expires_at: cx.now.max(before).plus(life),
         };
         let mut batch = Batch::new();
         match existing {

@@ -34,6 +34,10 @@ const GROUP: usize = 256;
 /// How many jobs may wait; further callers wait to be let in.
 const QUEUE: usize = 1_024;
 
+/// How often the writer looks for another job, giving way each time, before it goes to sleep: a caller that does one
+/// write after the other is back before a sleeping thread would have woken (`tests/bench sqlite`).
+const LOOKS: usize = 100;
+
 /// After a full group the writer rests, so that another process gets the write lock.
 const REST: Duration = Duration::from_millis(1);
 
@@ -138,6 +142,17 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<(T, bool)> + Send> Job for Task<T
     }
 }
 
+/// The next job; none when there will be no more.
+fn next(jobs: &mut mpsc::Receiver<Box<dyn Job>>) -> Option<Box<dyn Job>> {
+    for _ in 0..LOOKS {
+        if let Ok(job) = jobs.try_recv() {
+            return Some(job);
+        }
+        std::thread::yield_now();
+    }
+    jobs.blocking_recv()
+}
+
 struct Thread {
     conn: Connection,
     clock: Arc<dyn Clock>,
@@ -147,7 +162,7 @@ struct Thread {
 
 impl Thread {
     fn run(self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = jobs.blocking_recv() {
+        while let Some(first) = next(&mut jobs) {
             let mut group = vec![first];
             group.extend(std::iter::from_fn(|| jobs.try_recv().ok()).take(GROUP - 1));
             let full = group.len() == GROUP;
