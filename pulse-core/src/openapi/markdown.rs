@@ -29,6 +29,7 @@ The same as a document for machines: [openapi.json](openapi.json), and `GET /ope
 /// The page.
 pub fn page() -> String {
     let document = document();
+    let answers = &document["components"]["schemas"];
     let mut page = HEAD.to_owned();
     let mut resource = String::new();
     for (path, methods) in object(&document["paths"]) {
@@ -38,7 +39,10 @@ pub fn page() -> String {
                 tag.clone_into(&mut resource);
                 let _ = write!(page, "\n## {tag}\n");
             }
-            describe(&mut page, &format!("{} {path}", method.to_uppercase()), operation);
+            let title = format!("{} {path}", method.to_uppercase());
+            // An operation's answer is the component of its name.
+            let answer = operation["operationId"].as_str().map_or(&Value::Null, |id| &answers[id]);
+            describe(&mut page, &title, operation, answer);
         }
     }
     page
@@ -49,7 +53,7 @@ fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap_or(&EMPTY)
 }
 
-fn describe(page: &mut String, title: &str, operation: &Value) {
+fn describe(page: &mut String, title: &str, operation: &Value, answer: &Value) {
     let summary = operation["summary"].as_str().unwrap_or_default();
     let permissions: Vec<&str> =
         operation["x-pulse-permissions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -75,10 +79,9 @@ fn describe(page: &mut String, title: &str, operation: &Value) {
             let _ = writeln!(page, "| {mark}`{name}`{mark} | {place} | {} | {} |", kind(schema), meaning(schema));
         }
     }
-    let (status, answer) = object(&operation["responses"]).iter().rfind(|(status, _)| status.starts_with('2')).unzip();
-    let schema = answer.map_or(&Value::Null, |answer| &answer["content"]["application/json"]["schema"]);
-    let names: Vec<String> = object(&schema["properties"]).keys().map(|name| format!("`{name}`")).collect();
-    if let Some(status) = status {
+    let names: Vec<String> = object(&answer["properties"]).keys().map(|name| format!("`{name}`")).collect();
+    // Where there are two, 200 is a dry run's.
+    if let Some(status) = object(&operation["responses"]).keys().rfind(|status| status.starts_with('2')) {
         let _ = write!(page, "\nAnswers {status} with {}.\n", names.join(", "));
     }
 }
