@@ -9,8 +9,11 @@ pub mod system;
 pub mod token;
 pub mod values;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ui::jq::Program;
 
 /// Control LiveKit tenants: organizations, projects, keys, media tokens, audit.
 #[derive(Debug, Parser)]
@@ -76,19 +79,11 @@ pub enum Color {
 #[command(next_help_heading = "Output")]
 pub struct Global {
     /// The form of the result
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        default_value = "table",
-        value_name = "FORMAT",
-        hide_possible_values = false
-    )]
+    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub output: Output,
     /// Filter the JSON result with a jq expression; texts are printed without quotes
     #[arg(long, global = true, value_name = "EXPR")]
-    pub jq: Option<String>,
+    pub jq: Option<Program>,
     /// Columns to show, by field name: id,name,created_at
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
     pub columns: Vec<String>,

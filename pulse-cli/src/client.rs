@@ -40,6 +40,8 @@ pub enum Opening {
     Existing,
     /// It is made when it is missing.
     OrMake,
+    /// When it is missing, an empty one in memory takes its place: for a dry run.
+    OrImagine,
 }
 
 /// Where operations are done.
@@ -67,8 +69,9 @@ impl Client {
         match &target.place {
             Place::Server(url) => {
                 let token = credential(session, &target)?;
-                let verbose = session.global.verbose;
-                Ok(Self::Remote(Box::new(Remote::new(url.clone(), token, verbose, session.printer.clone())?)))
+                let policy = local::address_policy(session)?;
+                let trace = session.global.verbose.then(|| session.printer.clone());
+                Ok(Self::Remote(Box::new(Remote::new(url.clone(), &policy, token, trace)?)))
             }
             Place::Store(store) => {
                 let local = Local::open(session, store.as_deref(), opening).await?;
@@ -90,6 +93,14 @@ impl Client {
     /// Does an operation that is not a change, and gives its answer.
     pub async fn ask<O: Operation>(&self, op: &O) -> Result<O::Output, Failure> {
         self.call(op, CallOptions::default()).await.map(Answer::into_output)
+    }
+
+    /// Where the store is that this process has open.
+    pub fn store(&self) -> Option<String> {
+        match self {
+            Self::Local(local) => Some(local.plane().parts().store.info().location),
+            Self::Remote(_) | Self::Curl(_) => None,
+        }
     }
 
     /// Whether requests are printed instead of sent.

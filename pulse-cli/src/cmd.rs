@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod change;
 mod context;
 mod help;
 mod key;
@@ -18,17 +19,42 @@ mod token;
 mod token_offline;
 
 use crate::{
-    args::{Command, system},
+    args::{self, Command, system},
     exit::{Exit, Outcome},
     generate,
     session::Session,
+    ui::View,
 };
 
 pub(crate) use api::route;
 pub use help::TOPICS;
 
+/// How the result of a command is shown; `None` when it may be anything.
+fn view(command: &Command) -> Option<&'static View> {
+    Some(match command {
+        Command::Org(_) => &org::VIEW,
+        Command::Project(args::project::Project::RegenerateKeys(_)) => &key::VIEW,
+        Command::Project(_) => &project::VIEW,
+        Command::Key(args::key::Key::Usage(_)) => &key::USAGE,
+        Command::Key(args::key::Key::Scan(_)) => &scan::VIEW,
+        Command::Key(_) => &key::VIEW,
+        Command::Token(command) => token::view(command),
+        Command::Audit(_) => &audit::VIEW,
+        Command::Status => &status::STATUS,
+        Command::Whoami => &status::ME,
+        Command::Context(_) => &context::VIEW,
+        Command::Config(_) => &context::RULES,
+        Command::Admin(_) => &status::ADMIN,
+        Command::Store(command) => store::view(command),
+        Command::Api(_) | Command::Completions(_) | Command::Man(_) | Command::Help(_) | Command::Generate(_) => {
+            return None;
+        }
+    })
+}
+
 /// Runs a command.
 pub async fn run(session: &Session, command: Command) -> Outcome {
+    session.printer.check(view(&command))?;
     match command {
         Command::Org(command) => org::run(session, command).await,
         Command::Project(command) => project::run(session, command).await,

@@ -1,13 +1,13 @@
 //! Completion of names: the shell's script asks this program, which asks the target. It never waits long, never asks the
 //! user anything, and says nothing when it cannot help.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::HashSet, ffi::OsStr, process::ExitCode, time::Duration};
 
 use clap::CommandFactory as _;
 use clap_complete::{CompleteEnv, engine::CompletionCandidate};
 use pulse_core::{
     ops::{keys::ListKeys, projects::ListProjects},
-    page::PageLimit,
+    page::{MAX_LIMIT, PageLimit},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     client::Client,
     env::Env,
     names,
+    pages::matching,
     session::Session,
 };
 
@@ -32,31 +33,36 @@ pub fn answer() -> ExitCode {
     }
 }
 
-/// Names of projects.
-pub fn projects() -> Vec<CompletionCandidate> {
+/// Names of projects that begin with what is typed.
+pub fn projects(typed: &OsStr) -> Vec<CompletionCandidate> {
     within_patience(async |_session, client| {
-        let list = ListProjects { limit: PageLimit::try_from(100).ok(), ..ListProjects::default() };
+        let name_prefix = Some(typed.to_str()?.to_owned()).filter(|typed| !typed.is_empty());
+        let list = ListProjects { name_prefix, limit: PageLimit::try_from(MAX_LIMIT).ok(), ..ListProjects::default() };
         let page = client.ask(&list).await.ok()?;
-        let candidate = |project: pulse_core::model::project::ProjectView| {
-            CompletionCandidate::new(project.name.to_string()).help(Some(project.id.to_string().into()))
-        };
-        Some(page.data.into_iter().map(candidate).collect())
+        Some(candidates(typed, page.data.into_iter().map(|project| (project.name.to_string(), project.id.to_string()))))
     })
 }
 
-/// Names of the keys of the project that the line names.
-pub fn keys() -> Vec<CompletionCandidate> {
+/// Names of the keys of the project that the line names, as far as they begin with what is typed.
+pub fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
     within_patience(async |session, client| {
         let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let named = flag_value(&line, &["--project", "-p"]);
         let id = names::project_or_own(session, client, named.as_deref(), None).await.ok()?;
-        let list = ListKeys { id, include_revoked: None, limit: PageLimit::try_from(100).ok(), cursor: None };
-        let page = client.ask(&list).await.ok()?;
-        let candidate = |key: pulse_core::model::api_key::ApiKeyView| {
-            CompletionCandidate::new(key.name.to_string()).help(Some(key.id.to_string().into()))
-        };
-        Some(page.data.into_iter().map(candidate).collect())
+        let list = ListKeys { id, include_revoked: None, limit: None, cursor: None };
+        let keys = matching(client, list, |_| true).await.ok()?;
+        Some(candidates(typed, keys.into_iter().map(|key| (key.name.to_string(), key.id.to_string()))))
     })
+}
+
+/// Each name that begins with what is typed, once, with the first id that has it.
+fn candidates(typed: &OsStr, found: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
+    let mut seen = HashSet::new();
+    let typed = typed.to_string_lossy().into_owned();
+    found
+        .filter(|(name, _)| name.starts_with(&typed) && seen.insert(name.clone()))
+        .map(|(name, id)| CompletionCandidate::new(name).help(Some(id.into())))
+        .collect()
 }
 
 /// Asks the target that the words so far name.
@@ -64,6 +70,8 @@ fn within_patience(
     ask: impl AsyncFnOnce(&Session, &Client) -> Option<Vec<CompletionCandidate>>,
 ) -> Vec<CompletionCandidate> {
     let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    // Stdin is the user's.
+    let file = |flag| flag_value(&line, &[flag]).filter(|path| path != "-").map(Into::into);
     let global = Global {
         quiet: true,
         no_input: true,
@@ -71,7 +79,9 @@ fn within_patience(
         local: line.iter().any(|word| word == "--local"),
         store: flag_value(&line, &["--store"]),
         context: flag_value(&line, &["--context"]),
-        token_file: flag_value(&line, &["--token-file"]).filter(|path| path != "-").map(Into::into),
+        token_file: file("--token-file"),
+        env_file: file("--env-file"),
+        config: file("--config"),
         ..Global::default()
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
@@ -104,5 +114,12 @@ mod tests {
         let line: Vec<String> = ["pulse", "key", "get", "--project=a", "--store", "b"].map(str::to_owned).to_vec();
         assert_eq!(flag_value(&line, &["--project", "-p"]).as_deref(), Some("a"));
         assert_eq!(flag_value(&line, &["--store"]).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn names_that_begin_so_are_proposed_once() {
+        let found = [("standup", "prj_1"), ("standup", "prj_2"), ("daily", "prj_3")];
+        let names = candidates(OsStr::new("st"), found.map(|(name, id)| (name.to_owned(), id.to_owned())).into_iter());
+        assert_eq!(names.iter().map(CompletionCandidate::get_value).collect::<Vec<_>>(), ["standup"]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
+use pulse_core::config::{Kind, Setting, setting};
+
 /// The variables of this process that are text.
 #[derive(Clone, Default)]
 pub struct Env(HashMap<String, String>);
@@ -48,10 +50,13 @@ impl Env {
     }
 }
 
-/// Whether a variable is kept from commands that Pulse runs.
+/// Whether a variable is kept from commands that Pulse runs: Pulse's and LiveKit's own, and every setting that is a secret
+/// or an address in which one may stand.
 pub fn is_private(name: &str) -> bool {
     let own = ["PULSE_", "LIVEKIT_", "API_KEY_PEPPER", "R2_"].iter().any(|start| name.starts_with(start));
-    own || name == "JWT_SECRET"
+    let may_hold_one =
+        |setting: &Setting| setting.secret || matches!(setting.kind, Kind::MongoUri | Kind::Store | Kind::Url(_));
+    own || setting(name).is_some_and(may_hold_one)
 }
 
 #[cfg(test)]
@@ -60,8 +65,9 @@ mod tests {
 
     #[test]
     fn commands_see_nothing_of_pulse() {
-        let env =
-            Env::of(&[("PATH", "/bin"), ("PULSE_TOKEN", "x"), ("API_KEY_PEPPER_PREVIOUS", "x"), ("JWT_SECRET", "x")]);
+        let private =
+            ["PULSE_TOKEN", "API_KEY_PEPPER_PREVIOUS", "JWT_SECRET", "MONGO_URI", "REDIS_URL", "CDN_INGEST_URL"];
+        let env = Env::of(&private.map(|name| (name, "x")).into_iter().chain([("PATH", "/bin")]).collect::<Vec<_>>());
         let seen: Vec<_> = env.for_commands().map(|(name, _)| name.as_str()).collect();
         assert_eq!(seen, ["PATH"]);
     }

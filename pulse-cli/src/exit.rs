@@ -5,6 +5,8 @@
 use pulse_core::error::{Error, Fault};
 use serde_json::{Map, Value, json};
 
+use crate::advice;
+
 /// Usage or invalid input.
 pub const USAGE: u8 = 2;
 /// An opt-in finding.
@@ -201,7 +203,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let info = error.code().info();
-        let mut failure = Self::new(info.exit, info.name, error.message()).hint(error.hint_text());
+        let mut failure = Self::new(info.exit, info.name, error.message()).hint(advice::on(&error));
         failure.0.faults = error.faults().to_vec();
         if let Some(seconds) = error.retry_after_seconds() {
             failure = failure.detail("retry_after", seconds);

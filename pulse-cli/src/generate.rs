@@ -90,7 +90,11 @@ pub fn man_pages() -> Result<Vec<Generated>, Failure> {
     walk(&root, "pulse", &mut |command, path| {
         let name = path.replace(' ', "-");
         // Names stay as they were typed: the page of `key rotate` is about `pulse key rotate`.
+        let closing = command.get_after_long_help().or_else(|| command.get_after_help());
+        let closing = closing.map(|text| closing_sections(&text.to_string())).unwrap_or_default();
         let command = command.clone().name(name.clone()).bin_name(path.to_owned()).display_name(name.clone());
+        // What follows the options is ours: clap_mangen would fill it like prose, examples and all.
+        let command = command.after_help(None).after_long_help(None);
         let mut page = Vec::new();
         let man = clap_mangen::Man::new(command)
             .date("")
@@ -99,10 +103,34 @@ pub fn man_pages() -> Result<Vec<Generated>, Failure> {
         man.render(&mut page)
             .map_err(|cause| Failure::unexpected(format!("the page {name} cannot be made: {cause}")))?;
         let page = String::from_utf8(page).map_err(|_| Failure::unexpected("a page is not UTF-8"))?;
-        pages.push((format!("{name}.1"), page));
+        pages.push((format!("{name}.1"), page + &closing));
         Ok(())
     })?;
     Ok(pages)
+}
+
+/// The text after the options as sections of a manual page: examples line by line, as they are typed, the rest as prose.
+fn closing_sections(text: &str) -> String {
+    let (mut notes, mut examples) = (String::new(), String::new());
+    for paragraph in text.split("\n\n") {
+        let lines = |text: &str| text.lines().map(|line| roff_line(line) + "\n").collect::<String>();
+        match paragraph.strip_prefix("Examples:\n") {
+            Some(commands) => {
+                let _ = write!(examples, ".SH EXAMPLES\n.nf\n{}.fi\n", lines(commands));
+            }
+            None => {
+                let start = if notes.is_empty() { ".SH NOTES" } else { ".PP" };
+                let _ = write!(notes, "{start}\n{}", lines(paragraph));
+            }
+        }
+    }
+    notes + &examples
+}
+
+/// A line that roff shows as it is: no escapes, no request, no hyphen for a minus.
+fn roff_line(line: &str) -> String {
+    let escaped = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\*(Aq");
+    if escaped.starts_with(['.', '\\']) { format!("\\&{escaped}") } else { escaped }
 }
 
 /// `docs/CLI.md`.
@@ -140,4 +168,16 @@ fn walk(
         walk(child, &format!("{path} {}", child.get_name()), each)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_of_a_manual_page_stand_as_they_are_typed() {
+        let text = closing_sections("One\n.two.\n\nExamples:\n  pulse x --y 'z' \\\n      -- a\n\nThree");
+        let expected = ".SH NOTES\nOne\n\\&.two.\n.PP\nThree\n.SH EXAMPLES\n.nf\n  pulse x \\-\\-y \\*(Aqz\\*(Aq \\e\n      \\-\\- a\n.fi\n";
+        assert_eq!(text, expected);
+    }
 }

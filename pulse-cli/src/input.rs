@@ -10,9 +10,14 @@ use crate::exit::Failure;
 /// The most that is read from a file or from stdin, in bytes: more than any request may have.
 const MAX_BYTES: u64 = 4 << 20;
 
+/// What a file is called.
+fn named(path: &Path) -> String {
+    if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
+}
+
 /// The text of a file, or of stdin for `-`.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
+    let name = named(path);
     let failed = |cause: std::io::Error| Failure::usage(format!("{name} cannot be read: {cause}"));
     let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
@@ -31,21 +36,35 @@ pub fn secret(path: &Path) -> Result<Secret, Failure> {
     let text = text(path)?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() || secret.chars().any(char::is_control) {
-        let name = if path.as_os_str() == "-" { "stdin".into() } else { path.display().to_string() };
+        let name = named(path);
         return Err(Failure::usage(format!("{name} does not hold a secret in one line")));
     }
     Ok(Secret::new(secret))
 }
 
-/// A JSON value of a type from a file or stdin.
+/// A JSON value of a type from a file or stdin. What is wrong is told by field, without the value, which may be a secret.
 pub fn json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = text(path)?;
-    serde_json::from_str(&text).map_err(|error| {
-        // Without the value that the message may quote, which may be a secret.
-        let place = format!("line {}, column {}", error.line(), error.column());
-        let why = if error.is_data() { "does not have the right fields" } else { "is not well-formed JSON" };
-        Failure::usage(format!("{} {why} ({place})", path.display())).hint("The API's documentation lists the fields.")
-    })
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    let (field, error) = match serde_path_to_error::deserialize(&mut reader) {
+        Ok(value) => match reader.end() {
+            Ok(()) => return Ok(value),
+            Err(error) => (String::new(), error),
+        },
+        Err(error) => (error.path().to_string(), error.into_inner()),
+    };
+    let (line, column, said) = (error.line(), error.column(), error.to_string());
+    let why = match said.split_once(" at line ") {
+        _ if !error.is_data() => "is not well-formed JSON".to_owned(),
+        // These two say names of fields and nothing else.
+        Some((said, _)) if said.starts_with("missing field") || said.starts_with("unknown field") => {
+            format!("is not right: {said}")
+        }
+        _ if field == "." => "is not of the right kind".to_owned(),
+        _ => format!("is not right: {field} has a value that does not fit"),
+    };
+    Err(Failure::usage(format!("{} {why} (line {line}, column {column})", named(path)))
+        .hint("The API's documentation lists the fields."))
 }
 
 /// A media token that is given as an argument, or on stdin for `-`.

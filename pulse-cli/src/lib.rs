@@ -6,6 +6,7 @@
 //! - [`target`] decides which of the two, [`profile`] keeps contexts and credentials.
 //! - [`ui`] owns stdout and stderr; [`exit`] says how an invocation ends.
 
+pub mod advice;
 pub mod args;
 pub mod client;
 pub mod cmd;
@@ -15,6 +16,7 @@ pub mod exit;
 pub mod generate;
 pub mod input;
 pub mod names;
+pub mod pages;
 pub mod profile;
 pub mod session;
 pub mod target;

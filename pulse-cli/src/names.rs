@@ -5,25 +5,32 @@ use pulse_core::{
     id::{KeyId, OrgId, ProjectId},
     model::{api_key::ApiKeyView, organization::OrganizationView, project::ProjectView},
     ops::{keys::ListKeys, me::GetMe, organizations::ListOrganizations, projects::ListProjects},
-    page::{Cursor, PageLimit},
 };
 
-use crate::{args::key, client::Client, exit::Failure, session::Session};
+use crate::{args::key, client::Client, exit::Failure, pages::matching, session::Session};
 
 /// The longest name that a list can be asked for, in characters.
 const MAX_PREFIX: usize = 100;
 
-/// What a name was looked up for.
+/// One of several things that a name may mean, as it is shown.
 struct Found {
     id: String,
     name: String,
 }
 
 /// The one that is meant, or why there is none.
-fn only<T>(kind: &str, text: &str, mut found: Vec<(T, Found)>, place: &str, list: &str) -> Result<T, Failure> {
+fn only<T>(
+    kind: &str,
+    text: &str,
+    mut found: Vec<T>,
+    shown: impl Fn(&T) -> Found,
+    place: &str,
+    list: &str,
+) -> Result<T, Failure> {
     if found.len() > 1 {
-        let lines: Vec<String> = found.iter().map(|(_, one)| format!("{} ({})", one.id, one.name)).collect();
-        let ids: Vec<String> = found.iter().map(|(_, one)| one.id.clone()).collect();
+        let found: Vec<Found> = found.iter().map(shown).collect();
+        let lines: Vec<String> = found.iter().map(|one| format!("{} ({})", one.id, one.name)).collect();
+        let ids: Vec<String> = found.into_iter().map(|one| one.id).collect();
         return Err(Failure::new(
             crate::exit::USAGE,
             "ambiguous_name",
@@ -34,12 +41,7 @@ fn only<T>(kind: &str, text: &str, mut found: Vec<(T, Found)>, place: &str, list
     }
     found
         .pop()
-        .map(|(one, _)| one)
         .ok_or_else(|| Failure::new(5, "not_found", format!("{kind} {text:?} not found{place}")).hint(list.to_owned()))
-}
-
-fn page() -> Option<PageLimit> {
-    PageLimit::try_from(100).ok()
 }
 
 fn refuse_curl(client: &Client, kind: &str, text: &str) -> Result<(), Failure> {
@@ -50,8 +52,9 @@ fn refuse_curl(client: &Client, kind: &str, text: &str) -> Result<(), Failure> {
         .hint("Name it by its id."))
 }
 
+/// What a name begins with, as far as a list can be asked for it.
 fn prefix(text: &str) -> Option<String> {
-    Some(text.to_owned()).filter(|text| !text.is_empty() && text.chars().count() <= MAX_PREFIX)
+    Some(text.chars().take(MAX_PREFIX).collect()).filter(|text: &String| !text.is_empty())
 }
 
 fn same(one: &str, other: &str) -> bool {
@@ -64,26 +67,14 @@ pub async fn org(client: &Client, text: &str, deleted: bool) -> Result<OrgId, Fa
         return Ok(id);
     }
     refuse_curl(client, "organization", text)?;
-    let mut found: Vec<(OrganizationView, Found)> = Vec::new();
-    let mut list = ListOrganizations {
+    let list = ListOrganizations {
         name_prefix: prefix(text),
         include_deleted: deleted.then_some(true),
-        limit: page(),
         ..ListOrganizations::default()
     };
-    while list.name_prefix.is_some() {
-        let page = client.ask(&list).await?;
-        let matching = page.data.into_iter().filter(|org| same(org.name.as_str(), text));
-        found.extend(matching.map(|org| {
-            let shown = Found { id: org.id.to_string(), name: org.name.to_string() };
-            (org, shown)
-        }));
-        match page.next_cursor {
-            Some(next) => list.cursor = Some(Cursor(next)),
-            None => break,
-        }
-    }
-    only("organization", text, found, "", "pulse org list shows them.").map(|org| org.id)
+    let found = matching(client, list, |org| same(org.name.as_str(), text)).await?;
+    let shown = |org: &OrganizationView| Found { id: org.id.to_string(), name: org.name.to_string() };
+    only("organization", text, found, shown, "", "pulse org list shows them.").map(|org| org.id)
 }
 
 /// The project that `text` names, in `org` when that is given.
@@ -104,31 +95,22 @@ pub async fn project(
         Some(name) => Some(org(client, name, deleted).await?),
         None => None,
     };
-    let mut found: Vec<(ProjectView, Found)> = Vec::new();
-    let mut list = ListProjects {
+    let list = ListProjects {
         org_id,
         name_prefix: prefix(text),
         include_deleted: deleted.then_some(true),
-        limit: page(),
         ..ListProjects::default()
     };
-    while list.name_prefix.is_some() {
-        let page = client.ask(&list).await?;
-        let matching = page.data.into_iter().filter(|project| same(project.name.as_str(), text));
-        found.extend(matching.map(|project| {
-            let shown = Found { id: project.id.to_string(), name: format!("{} of {}", project.name, project.org_id) };
-            (project, shown)
-        }));
-        match page.next_cursor {
-            Some(next) => list.cursor = Some(Cursor(next)),
-            None => break,
-        }
-    }
+    let found = matching(client, list, |project| same(project.name.as_str(), text)).await?;
+    let shown = |project: &ProjectView| Found {
+        id: project.id.to_string(),
+        name: format!("{} of {}", project.name, project.org_id),
+    };
     let place = org_name.map(|name| format!(" in org {name}")).unwrap_or_default();
     let hint = org_name
         .map(|name| format!("pulse project list --org {name}"))
         .unwrap_or_else(|| "pulse project list".to_owned());
-    only("project", text, found, &place, &hint).map(|project| project.id)
+    only("project", text, found, shown, &place, &hint).map(|project| project.id)
 }
 
 /// The project that a command names, else the default one, else the one that the caller's key implies.
@@ -162,26 +144,19 @@ pub async fn key(
         return Ok((project, id, None));
     }
     refuse_curl(client, "key", &which.key)?;
-    let mut found: Vec<(ApiKeyView, Found)> = Vec::new();
-    let mut list = ListKeys { id: project, include_revoked: None, limit: page(), cursor: None };
-    loop {
-        let page = client.ask(&list).await?;
-        let meant = |key: &ApiKeyView| same(key.name.as_str(), &which.key) || key.pulse_api_key == which.key;
-        found.extend(page.data.into_iter().filter(meant).map(|key| {
-            let shown = Found { id: key.id.to_string(), name: format!("{}, {:?}", key.name, key.state).to_lowercase() };
-            (key, shown)
-        }));
-        match page.next_cursor {
-            Some(next) => list.cursor = Some(Cursor(next)),
-            None => break,
-        }
-    }
+    let list = ListKeys { id: project, include_revoked: None, limit: None, cursor: None };
+    let meant = |key: &ApiKeyView| same(key.name.as_str(), &which.key) || key.pulse_api_key == which.key;
+    let mut found = matching(client, list, meant).await?;
     // A rotated key and its successor share a name: the one that stays is meant.
     let staying = |key: &ApiKeyView| matches!(key.state, pulse_core::model::api_key::KeyStatus::Active);
-    if found.len() > 1 && found.iter().filter(|(key, _)| staying(key)).count() == 1 {
-        found.retain(|(key, _)| staying(key));
+    if found.len() > 1 && found.iter().filter(|key| staying(key)).count() == 1 {
+        found.retain(staying);
     }
+    let shown = |key: &ApiKeyView| Found {
+        id: key.id.to_string(),
+        name: format!("{}, {:?}", key.name, key.state).to_lowercase(),
+    };
     let hint = format!("pulse key list --project {project}");
-    let key = only("key", &which.key, found, &format!(" in project {project}"), &hint)?;
+    let key = only("key", &which.key, found, shown, &format!(" in project {project}"), &hint)?;
     Ok((project, key.id, Some(key)))
 }

@@ -3,12 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs,
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use pulse_core::files::{PRIVATE, replace_file};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{env::Env, exit::Failure};
@@ -122,16 +123,9 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Failure> {
         .map_err(|error| Failure::usage(format!("{} is not valid: {}", path.display(), error.message())))
 }
 
-/// Replaces a file by one that only its owner can read; a crash leaves the old one.
+/// Replaces a file by one that only its owner can read.
 fn write(path: &Path, content: &impl Serialize) -> Result<(), Failure> {
-    let failed = |cause: std::io::Error| Failure::unexpected(format!("{} cannot be written: {cause}", path.display()));
     let text = toml::to_string(content).map_err(|error| Failure::unexpected(error.to_string()))?;
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    }
-    let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&partial, path).map_err(failed)
+    replace_file(path, &text, PRIVATE)
+        .map_err(|cause| Failure::unexpected(format!("{} cannot be written: {cause}", path.display())))
 }

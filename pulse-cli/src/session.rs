@@ -50,9 +50,9 @@ impl Session {
         self.open(Opening::Existing).await
     }
 
-    /// The client of the target, for a command that may be the first one in a new store.
-    pub async fn client_making_store(&self) -> Result<&Client, Failure> {
-        self.open(Opening::OrMake).await
+    /// The client of the target, for a command that may be the first one in a new store. A dry run makes none.
+    pub async fn client_making_store(&self, dry_run: bool) -> Result<&Client, Failure> {
+        self.open(if dry_run { Opening::OrImagine } else { Opening::OrMake }).await
     }
 
     async fn open(&self, opening: Opening) -> Result<&Client, Failure> {

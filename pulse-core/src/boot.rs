@@ -11,57 +11,24 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub use embedded::{EmbeddedFiles, write_private};
+pub use embedded::EmbeddedFiles;
 
 use crate::{
-    access::{
-        key,
-        pepper::{Digest, Peppers},
-        seal::Sealer,
-    },
+    access::{key, pepper::Peppers, seal::Sealer},
     entropy::Entropy,
     error::{Code, Error, Result},
     metrics::Metrics,
     outbound::Outbound,
     plane::{ControlPlane, Ingredients, Settings},
-    repo::{self, Document},
+    repo::{self, Document, operator_token::OperatorToken},
     secret::Secret,
     store::{Batch, Collection, CommitMode, Outcome, SharedStore, schema},
-    time::{Clock, Timestamp},
+    time::Clock,
 };
 
-/// The document with the digest of the operator's token.
-pub const OPERATOR_TOKEN_ID: &str = "operator_token";
 const FINGERPRINTS_ID: &str = "fingerprints";
 /// The least length of an operator's token that is given, in visible characters.
 pub const MIN_ADMIN_TOKEN_CHARS: usize = 32;
-
-/// The digest of the operator's token, as stored.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OperatorToken {
-    /// The digest.
-    pub digest: Digest,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Grows by one with each change.
-    #[serde(skip)]
-    pub version: u64,
-}
-
-impl Document for OperatorToken {
-    const COLLECTION: &'static Collection = &schema::META;
-    const KIND: &'static str = "operator's token";
-
-    fn document_id(&self) -> String {
-        OPERATOR_TOKEN_ID.to_owned()
-    }
-    fn version(&self) -> u64 {
-        self.version
-    }
-    fn set_version(&mut self, version: u64) {
-        self.version = version;
-    }
-}
 
 /// Which secrets a store was made with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,17 +116,18 @@ pub async fn assemble(assembly: Assembly, make_operator_token: bool) -> Result<A
         check_admin_token(token)?;
     }
     settings.operator_token_given = secrets.admin_token.is_some();
-    let given = secrets.admin_token.as_ref().map(|token| peppers.digest(token.expose()));
     let ingredients = Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings };
     let plane = ControlPlane::new(ingredients);
     let parts = plane.parts();
     parts.keyring.confirm(parts.store.generation().await?);
-    let fresh_admin_token = match given {
-        Some(digest) => {
-            parts.keyring.set_operator(Some(&digest));
+    forget_replaced_token(&plane).await?;
+    let fresh_admin_token = match &secrets.admin_token {
+        Some(token) => {
+            parts.keyring.give_operator_token(token);
             None
         }
-        None => stored_operator_token(&plane, make_operator_token).await?,
+        None if make_operator_token => first_operator_token(&plane).await?,
+        None => None,
     };
     Ok(Assembled { plane, fresh_admin_token })
 }
@@ -221,33 +189,29 @@ fn check_admin_token(token: &Secret) -> Result<()> {
     .hint("Make one with: openssl rand -base64 32"))
 }
 
-/// Takes the stored digest over; makes a token when there is none and one is wanted.
-async fn stored_operator_token(plane: &ControlPlane, make: bool) -> Result<Option<Secret>> {
+/// Makes the operator's token when the store has none.
+async fn first_operator_token(plane: &ControlPlane) -> Result<Option<Secret>> {
     let parts = plane.parts();
-    if reload_operator_token(plane).await? || !make {
+    if OperatorToken::read(&parts.store).await?.is_some() {
         return Ok(None);
     }
     let secret = key::generate_admin(parts.entropy.as_ref());
     let token = OperatorToken { digest: parts.keyring.digest(&secret), created_at: parts.clock.now(), version: 0 };
     let mut batch = Batch::new();
     token.insert_into(&mut batch)?;
-    match parts.store.commit(batch, CommitMode::Apply).await? {
-        Outcome::Committed { .. } => {
-            parts.keyring.set_operator(Some(&token.digest));
-            Ok(Some(secret))
-        }
-        // Another daemon was first: its token holds.
-        _ => reload_operator_token(plane).await.map(|_| None),
-    }
+    // When another daemon was first, its token holds.
+    let made = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
+    Ok(made.then_some(secret))
 }
 
-/// Takes the stored digest of the operator's token over, unless the settings give the token. Tells whether there is one.
-pub async fn reload_operator_token(plane: &ControlPlane) -> Result<bool> {
+/// Removes the file that handed the operator's token out, when that token was replaced or is one of another store.
+pub async fn forget_replaced_token(plane: &ControlPlane) -> Result<()> {
     let parts = plane.parts();
-    if parts.settings.operator_token_given {
-        return Ok(true);
+    let Some(file) = &parts.settings.operator_token_file else { return Ok(()) };
+    // While the settings give the token, the store's is not looked at.
+    let Some(token) = file.read().filter(|_| !parts.settings.operator_token_given) else { return Ok(()) };
+    if !parts.keyring.is_operator(token.expose()).await? {
+        file.remove();
     }
-    let stored = repo::get::<OperatorToken>(&parts.store, OPERATOR_TOKEN_ID).await?;
-    parts.keyring.set_operator(stored.as_ref().map(|token| &token.digest));
-    Ok(stored.is_some())
+    Ok(())
 }

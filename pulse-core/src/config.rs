@@ -24,8 +24,9 @@ pub use report::{check_table, markdown};
 pub use table::{Kind, Setting, TABLE, Use, setting};
 
 use crate::{
-    boot::GivenSecrets,
+    boot::{EmbeddedFiles, GivenSecrets},
     error::{Code, Error, Result},
+    files::OperatorTokenFile,
     media::cluster::Signer,
     outbound::{AddressPolicy, Outbound},
     plane,
@@ -75,6 +76,15 @@ impl Sources {
     pub fn with(mut self, kind: SourceKind, values: BTreeMap<String, String>) -> Self {
         self.0.entry(kind).or_default().extend(values);
         self
+    }
+
+    /// Which addresses may be connected to, for a program that needs no other setting.
+    pub fn address_policy(&self) -> Result<AddressPolicy, Vec<ConfigFault>> {
+        let name = "PULSE_OUTBOUND_ONLY";
+        let Some((source, text)) = self.get(name) else { return Ok(AddressPolicy::default()) };
+        value::networks(text)
+            .map(AddressPolicy::only)
+            .map_err(|detail| vec![ConfigFault::new(name, Some(source), detail)])
     }
 
     /// The strongest value of a name.
@@ -184,6 +194,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// How long headers may take.
     pub header_timeout: Duration,
+    /// For how long a connection is kept open without a request.
+    pub idle_timeout: Duration,
     /// How long a body may take.
     pub body_timeout: Duration,
     /// How long a drain may take.
@@ -228,8 +240,17 @@ impl Settings {
             livekit: self.livekit.clone(),
             regions: self.regions.clone(),
             operator_token_given: self.secrets.admin_token.is_some(),
+            operator_token_file: Some(self.operator_token_file()),
             purge_after: self.purge_after,
         }
+    }
+
+    /// Where the operator's token is handed over: beside a database in a file, else in the folder for what is kept.
+    pub fn operator_token_file(&self) -> OperatorTokenFile {
+        OperatorTokenFile::new(match &self.store {
+            StoreLocation::Sqlite(path) => EmbeddedFiles::beside(path).admin_token,
+            StoreLocation::Memory | StoreLocation::Mongo { .. } => self.data.join("admin-token"),
+        })
     }
 
     /// The secrets that were given.
@@ -289,6 +310,7 @@ impl<'a> Resolver<'a> {
             max_connections: count("PULSE_MAX_CONNECTIONS"),
             max_requests: count("PULSE_MAX_REQUESTS"),
             header_timeout: seconds("PULSE_HEADER_TIMEOUT"),
+            idle_timeout: seconds("PULSE_IDLE_TIMEOUT"),
             body_timeout: seconds("PULSE_BODY_TIMEOUT"),
             drain_timeout: seconds("PULSE_DRAIN_TIMEOUT"),
             log: self.text("PULSE_LOG").unwrap_or_default().to_owned(),

@@ -72,6 +72,11 @@ impl Error {
         Self::new(Code::NotFound, format!("{kind} {id} not found"))
     }
 
+    /// The refusal to work with something that is deleted and can be restored.
+    pub fn deleted(kind: &str, id: impl fmt::Display) -> Self {
+        Self::new(Code::WrongState, format!("{kind} {id} is deleted")).hint("Restore it first.")
+    }
+
     /// `422` with every bad field.
     pub fn invalid(faults: Vec<Fault>) -> Self {
         let message = match faults.as_slice() {

@@ -1,17 +1,25 @@
-//! How the parts of this installation are. Anybody may ask, so asking costs next to nothing: all parts are probed at once,
-//! for a short time, by one request for all that ask in the next seconds.
+//! How the parts of this installation are. Anybody may ask, so asking costs next to nothing: a part is probed for a short
+//! time, by one request for all that ask soon after.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Result, time::Clock};
+use crate::{
+    error::{Error, Result},
+    fresh::Fresh,
+    media::cluster::reach,
+    plane::Parts,
+    time::Clock,
+};
 
 /// For how long a probe waits.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For how long what a probe found is told again.
-const KEPT: Duration = Duration::from_secs(3);
+/// For how long it is told again what the store was: load balancers ask once in a few seconds, and each look is a write.
+const STORE_LIFE: Duration = Duration::from_secs(1);
+/// For how long it is told again what LiveKit was.
+const LIVEKIT_LIFE: Duration = Duration::from_secs(3);
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,34 +49,36 @@ pub struct PartStatus {
     pub latency_ms: Option<u64>,
 }
 
-/// What the store and LiveKit were when they were last probed, and when that was by the monotonic clock.
-#[derive(Debug, Default)]
-pub struct Probes(tokio::sync::Mutex<Option<(Duration, PartStatus, PartStatus)>>);
+/// What the store and LiveKit were when they were last probed.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    store: Fresh<PartStatus>,
+    livekit: Fresh<PartStatus>,
+}
 
 impl Probes {
-    /// What was found in the last seconds; else probes, while all others who ask wait for that.
-    pub async fn look(
-        &self,
-        clock: &dyn Clock,
-        (store, store_answers): (&str, impl Future<Output = Result<()>>),
-        (livekit, livekit_answers): (&str, impl Future<Output = Result<()>>),
-    ) -> (PartStatus, PartStatus) {
-        let mut last = self.0.lock().await;
-        if let Some((at, store, livekit)) = last.as_ref()
-            && clock.monotonic().saturating_sub(*at) < KEPT
-        {
-            return (store.clone(), livekit.clone());
-        }
-        let (store, livekit) = tokio::join!(probe(clock, store, store_answers), probe(clock, livekit, livekit_answers));
-        *last = Some((clock.monotonic(), store.clone(), livekit.clone()));
-        (store, livekit)
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
+        Self { store: Fresh::new(STORE_LIFE, Arc::clone(clock)), livekit: Fresh::new(LIVEKIT_LIFE, Arc::clone(clock)) }
+    }
+}
+
+impl Parts {
+    /// How the store is, or was less than a second ago.
+    pub async fn store_health(&self) -> PartStatus {
+        self.probes.store.get(probe(self.clock.as_ref(), self.store.info().engine, self.store.ping())).await
+    }
+
+    /// How the server's own LiveKit is, or was in the last seconds.
+    pub async fn livekit_health(&self) -> PartStatus {
+        let url = &self.settings.livekit.url;
+        self.probes.livekit.get(probe(self.clock.as_ref(), url, reach(&self.outbound, url))).await
     }
 }
 
 async fn probe(clock: &dyn Clock, name: &str, answers: impl Future<Output = Result<()>>) -> PartStatus {
     let began = clock.monotonic();
     let wrong = match tokio::time::timeout(PATIENCE, answers).await {
-        Ok(answer) => answer.err().map(|error| error.message().to_owned()),
+        Ok(answer) => answer.err().map(|error| told(name, &error)),
         Err(_) => Some(format!("no answer within {} seconds", PATIENCE.as_secs())),
     };
     let took = clock.monotonic().saturating_sub(began);
@@ -78,4 +88,10 @@ async fn probe(clock: &dyn Clock, name: &str, answers: impl Future<Output = Resu
         latency_ms: wrong.is_none().then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         detail: wrong,
     }
+}
+
+/// What is wrong in words for anybody; the log alone has the cause.
+fn told(name: &str, error: &Error) -> String {
+    tracing::warn!(part = name, cause = ?error.cause().map(ToString::to_string), "a probe failed: {}", error.message());
+    error.message().to_owned()
 }

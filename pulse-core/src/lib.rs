@@ -4,7 +4,7 @@
 //!
 //! A module may use the ones above it in this list, never those below:
 //!
-//! 1. [`error`], [`id`], [`time`], [`entropy`], [`secret`], [`page`], [`patch`]: words that everything else is written in.
+//! 1. [`error`], [`id`], [`time`], [`entropy`], [`secret`], [`files`], [`fresh`], [`page`], [`patch`]: words that everything else is written in.
 //! 2. [`model`]: plain data, one file an aggregate.
 //! 3. [`store`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
 //! 4. [`repo`]: typed access to the store, one file an aggregate. A query without its tenant has no name here.
@@ -23,6 +23,8 @@ pub mod boot;
 pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod files;
+pub mod fresh;
 pub mod health;
 pub mod id;
 pub mod limit;

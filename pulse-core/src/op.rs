@@ -1,6 +1,8 @@
 //! What an operation is. Every control-plane operation is one struct: its fields are the request, its [`Meta`] is what
 //! routes, permissions, audit, rate cost and documents are read off, and [`Operation::plan`] is what it does.
 
+mod options;
+
 use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
 
 use schemars::JsonSchema;
@@ -9,11 +11,12 @@ use serde_json::Value;
 
 use crate::{
     access::{Caller, Permission, Permissions},
+    entropy::Entropy,
     error::{Code, Error, Result},
     id::{OrgId, ProjectId},
     model::{organization::Organization, project::Project},
     plane::{Parts, RateCell},
-    store::Batch,
+    store::{Batch, chain::hex},
     time::Timestamp,
 };
 
@@ -197,6 +200,13 @@ impl Call {
             rate: RateCell::default(),
         }
     }
+}
+
+/// A new id for a request that has none: `req_` and 24 hexadecimal digits.
+pub fn request_id(entropy: &dyn Entropy) -> String {
+    let mut random = [0_u8; 12];
+    entropy.fill(&mut random);
+    format!("req_{}", hex(&random))
 }
 
 /// Through which door a call came.

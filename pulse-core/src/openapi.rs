@@ -1,5 +1,8 @@
 //! The OpenAPI 3.1 document, built from the registry. Nothing about an operation is said here that its struct does not say.
 
+mod markdown;
+
+pub use markdown::page;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,7 +15,10 @@ use crate::{
 /// The document for this version.
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
+    let mut schemas = Map::new();
+    schemas.insert("Problem".into(), wire::answer_schema::<Problem>());
     for route in OPERATIONS.iter() {
+        schemas.insert(route.meta.id.into(), answer(route));
         let path = paths.entry(route.meta.path).or_insert_with(|| json!({}));
         path[route.meta.method.name().to_lowercase()] = operation(route);
     }
@@ -27,7 +33,7 @@ pub fn document() -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths,
         "components": {
-            "schemas": { "Problem": wire::answer_schema::<Problem>() },
+            "schemas": schemas,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "pulse_secret_... of a key, or the operator's token" },
                 "basic": { "type": "http", "scheme": "basic", "description": "pulse_key_... as user, pulse_secret_... as password" },
@@ -47,7 +53,7 @@ fn operation(route: &Route) -> Value {
         "summary": meta.summary,
         "tags": [resource],
         "parameters": parameters(meta, schema),
-        "responses": responses(meta, route.answer_schema()),
+        "responses": responses(meta),
         "x-pulse-permissions": meta.permissions.iter().map(|permission| permission.name()).collect::<Vec<_>>(),
         "x-pulse-cost": meta.cost,
     });
@@ -116,38 +122,57 @@ fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
                 "description": "The same key with the same request gives the same answer for a day.",
             }));
+        } else {
+            parameters.push(json!({
+                "name": "If-Match", "in": "header", "required": false,
+                "schema": { "type": "string", "pattern": "^(\"[0-9]{1,19}\"|\\*)$" },
+                "description": "Change only this version: the ETag that was read.",
+            }));
         }
-        parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "Change only this version: the ETag that was read.",
-        }));
     }
     parameters
 }
 
-/// Statuses that any operation may answer, with the codes behind each.
-fn responses(meta: &Meta, answer: Value) -> Value {
-    let mut responses = Map::new();
-    let mut success = answer;
-    if let Some(fields) = success.as_object_mut() {
+/// The schema of what an operation answers; it stands in the document under the operation's id.
+fn answer(route: &Route) -> Value {
+    let mut schema = route.answer_schema();
+    if let Some(fields) = schema.as_object_mut() {
         fields.remove("$schema");
     }
-    let dry = json!({ "type": "object", "required": ["dry_run", "result", "effects"] });
-    let mut shown = |status: u16, description: &str, schema: Value| {
-        let answer = json!({ "description": description, "content": { "application/json": { "schema": schema } } });
-        responses.insert(status.to_string(), answer);
+    schema
+}
+
+/// The schema of [`crate::plane::DryRun`] around an answer.
+fn dry_run(answer: &Value) -> Value {
+    json!({
+        "type": "object",
+        "required": ["dry_run", "result", "effects"],
+        "properties": {
+            "dry_run": { "const": true },
+            "result": answer,
+            "effects": {
+                "description": "How many of each thing would be touched.",
+                "type": "object",
+                "additionalProperties": { "type": "integer", "minimum": 0 },
+            },
+        },
+    })
+}
+
+/// Statuses that any operation may answer, with the codes behind each.
+fn responses(meta: &Meta) -> Value {
+    let answer = json!({ "$ref": format!("#/components/schemas/{}", meta.id) });
+    let successes = match (meta.is_mutation(), meta.status) {
+        (false, status) => vec![(status, meta.summary, answer)],
+        (true, 200) => vec![(200, meta.summary, json!({ "anyOf": [answer, dry_run(&answer)] }))],
+        (true, status) => vec![(200, "What a dry run tells", dry_run(&answer)), (status, meta.summary, answer)],
     };
-    match (meta.is_mutation(), meta.status) {
-        (true, 200) => {
-            shown(200, &format!("{}, or what a dry run tells", meta.summary), json!({ "anyOf": [success, dry] }));
-        }
-        (true, status) => {
-            shown(status, meta.summary, success);
-            shown(200, "What a dry run tells", dry);
-        }
-        (false, status) => shown(status, meta.summary, success),
+    let mut responses = Map::new();
+    for (status, description, schema) in successes {
+        let shown = json!({ "description": description, "content": { "application/json": { "schema": schema } } });
+        responses.insert(status.to_string(), shown);
     }
-    for status in [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503] {
+    for status in ERRORS.into_iter().filter(|status| may_answer(meta, *status)) {
         let codes: Vec<&str> = CODES.iter().filter(|info| info.status == status).map(|info| info.name).collect();
         responses.insert(
             status.to_string(),
@@ -158,4 +183,18 @@ fn responses(meta: &Meta, answer: Value) -> Value {
         );
     }
     Value::Object(responses)
+}
+
+/// Statuses of errors that an operation may answer.
+const ERRORS: [u16; 15] = [400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431, 503];
+
+/// Whether an operation may answer this error: what has no body cannot have a wrong one, and what changes nothing is not
+/// at odds with what is stored.
+fn may_answer(meta: &Meta, status: u16) -> bool {
+    match status {
+        408 | 413 | 415 => meta.method.has_body(),
+        409 => meta.method.has_body() || meta.is_mutation(),
+        412 => meta.is_mutation(),
+        _ => true,
+    }
 }

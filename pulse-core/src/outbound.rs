@@ -35,18 +35,30 @@ impl AddressPolicy {
         self.only.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(&ip)))
     }
 
-    /// Whether Pulse may connect to the URL's host, as far as that can be told without resolving a name.
-    pub fn allows_literal(&self, url: &url::Url) -> bool {
-        match url.host() {
-            Some(Host::Ipv4(ip)) => self.allows(ip.into()),
-            Some(Host::Ipv6(ip)) => self.allows(ip.into()),
-            Some(Host::Domain(_)) | None => true,
-        }
+    /// Refuses a URL whose host is a literal address outside the policy: the resolver is never asked about those.
+    pub fn check_literal(&self, url: &url::Url) -> Result<()> {
+        let literal = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            Some(Host::Domain(_)) | None => None,
+        };
+        if literal.is_none_or(|ip| self.allows(ip)) { Ok(()) } else { Err(Self::refusal()) }
     }
 
     fn refusal() -> Error {
         Error::new(Code::Unreachable, "the address is outside PULSE_OUTBOUND_ONLY")
             .hint("Add its network to PULSE_OUTBOUND_ONLY, or use an address inside it.")
+    }
+
+    /// A client under the policy, for more to be said about it: no proxy, no redirects, names resolved under the policy.
+    /// Check each URL with [`AddressPolicy::check_literal`], too.
+    pub fn client(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .dns_resolver(Arc::new(PolicyResolver(self.clone())))
+            .user_agent(concat!("pulse/", env!("CARGO_PKG_VERSION")))
     }
 
     /// Resolves `host` under the policy. While the policy is set, only literal addresses, `localhost` and names of the
@@ -117,15 +129,7 @@ impl Outbound {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let built = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .dns_resolver(Arc::new(PolicyResolver(self.policy.clone())))
-            .user_agent(concat!("pulse/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(Error::internal)?;
+        let built = self.policy.client().timeout(TOTAL_TIMEOUT).build().map_err(Error::internal)?;
         Ok(self.client.get_or_init(|| built))
     }
 
@@ -137,10 +141,7 @@ impl Outbound {
     /// Gets a URL. A failure is [`Code::Unreachable`] without the transport's words.
     pub async fn get(&self, url: &str) -> Result<reqwest::Response> {
         let url: url::Url = url.parse().map_err(Error::internal)?;
-        // The resolver is never asked about literal addresses.
-        if !self.policy.allows_literal(&url) {
-            return Err(AddressPolicy::refusal());
-        }
+        self.policy.check_literal(&url)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         self.client()?
             .get(url)

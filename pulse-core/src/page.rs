@@ -61,6 +61,13 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A list without rows.
+    pub fn empty() -> Self {
+        Self { data: Vec::new(), next_cursor: None }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Wire {
     b: String,

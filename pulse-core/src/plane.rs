@@ -20,10 +20,11 @@ use crate::{
     access::{Caller, caller::unauthenticated, keyring::Keyring, network, pepper::Peppers, seal::Sealer},
     entropy::Entropy,
     error::{Code, Error, Fault, Result},
-    health::{PartStatus, Probes},
+    files::OperatorTokenFile,
+    health::Probes,
     id::{KeyId, OrgId, ProjectId},
     limit::{Decision, Limiter, Rate},
-    media::cluster::{Signer, reach},
+    media::cluster::Signer,
     metrics::Metrics,
     model::project::ProjectState,
     op::{Call, Cx, Operation, Planned, Scope, Tenant},
@@ -51,6 +52,8 @@ pub struct Settings {
     pub regions: Vec<String>,
     /// Whether the operator's token comes from the settings, so that `admin rotate` cannot replace it.
     pub operator_token_given: bool,
+    /// Where the operator's token is handed over; `None` where none is ever made.
+    pub operator_token_file: Option<OperatorTokenFile>,
     /// How long deleted organizations and projects can be restored.
     pub purge_after: Duration,
 }
@@ -89,7 +92,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// This installation.
     pub settings: Settings,
-    probes: Probes,
+    pub(crate) probes: Probes,
     started: Duration,
 }
 
@@ -103,12 +106,6 @@ impl Parts {
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started)
-    }
-
-    /// How the store and the server's own LiveKit are, as of the last seconds.
-    pub async fn health(&self) -> (PartStatus, PartStatus) {
-        let (engine, url) = (self.store.info().engine, &self.settings.livekit.url);
-        self.probes.look(self.clock.as_ref(), (engine, self.store.ping()), (url, reach(&self.outbound, url))).await
     }
 }
 
@@ -187,8 +184,7 @@ impl ControlPlane {
     /// A plane over a prepared store.
     pub fn new(ingredients: Ingredients) -> Self {
         let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings } = ingredients;
-        let repositories = (ApiKeys(store.clone()), Projects(store.clone()), Organizations(store.clone()));
-        let keyring = Keyring::new(repositories, peppers, Arc::clone(&clock), metrics.clone());
+        let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
         let parts = Parts {
             organizations: Organizations(store.clone()),
             projects: Projects(store.clone()),
@@ -198,7 +194,7 @@ impl ControlPlane {
             audit: Audit(store.clone()),
             idempotency: Idempotency(store.clone()),
             jobs: Jobs(store.clone()),
-            probes: Probes::default(),
+            probes: Probes::new(&clock),
             started: clock.monotonic(),
             store,
             keyring,
@@ -322,7 +318,7 @@ impl ControlPlane {
             Scope::Org(id) => self.resolve_org(caller, id).await.map(|()| None),
             Scope::Project(id) => self.resolve_project(caller, id).await.map(Some),
             Scope::CallerProject(named) => {
-                let own = caller.key().map(|record| record.key.project_id);
+                let own = caller.key().map(|record| record.project.id);
                 let id = named.or(own).ok_or_else(|| {
                     Error::invalid_field(
                         "project_id",
@@ -346,7 +342,7 @@ impl ControlPlane {
             return Err(missing());
         }
         if let Some(record) = caller.key() {
-            return Ok(Tenant { org: Arc::clone(&record.org), project: Arc::clone(&record.project) });
+            return Ok(record.tenant());
         }
         self.parts.keyring.tenant(id).await?.ok_or_else(missing)
     }
@@ -366,7 +362,7 @@ impl ControlPlane {
                 let Some(per_minute) = own.or(record.org.plan.requests_per_minute()) else { return Ok(()) };
                 let rate = Rate { per_minute };
                 let project = Payer::Project(record.project.id);
-                [Some((Payer::Key(record.key.id), rate, "key")), Some((project, rate, "project"))]
+                [Some((Payer::Key(record.id), rate, "key")), Some((project, rate, "project"))]
             }
         };
         let now = self.parts.clock.monotonic();
@@ -458,7 +454,9 @@ pub fn check_usable(tenant: &Tenant) -> Result<()> {
     check_alive(tenant)?;
     let project = &tenant.project;
     if project.state == ProjectState::Suspended {
-        return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id)));
+        // Keys of the project were refused before: this is said to its operator.
+        return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id))
+            .hint(format!("pulse project resume {}, or POST /v1/projects/{}/resume.", project.name, project.id)));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod idempotency;
 pub mod jobs;
 pub mod key_uses;
+pub mod operator_token;
 pub mod organizations;
 pub mod projects;
 pub mod revocations;
@@ -66,6 +67,13 @@ pub trait Document: Serialize + DeserializeOwned + Send {
         Ok(())
     }
 
+    /// The same, and this as it is once the batch is committed.
+    fn replaced_in(mut self, batch: &mut Batch) -> Result<Self> {
+        self.replace_in(batch)?;
+        self.set_version(self.version() + 1);
+        Ok(self)
+    }
+
     /// Makes the batch hold only while this is as it was read.
     fn require_in(&self, batch: &mut Batch) {
         batch.require(Self::COLLECTION, self.document_id(), Some(self.version()));
@@ -107,6 +115,19 @@ pub(crate) async fn page<T: Document, V>(
     let rows = store.scan(scan).await?;
     let data = rows.rows.into_iter().map(|row| T::from_stored(row).map(|model| show(&model))).collect::<Result<_>>()?;
     Ok(Page { data, next_cursor: rows.next.map(|position| binding.encode(position)) })
+}
+
+/// Reads the page of a list in which the caller sees one document at most: it, when it meets the scan's conditions.
+pub(crate) async fn page_of_one<T: Document, V>(
+    store: &SharedStore,
+    id: &str,
+    scan: Scan,
+    show: impl Fn(&T) -> V,
+) -> Result<Page<V>> {
+    let found = store.get(T::COLLECTION, id).await?;
+    let found = found.filter(|row| scan.filter.iter().all(|condition| condition.matches(&row.doc)));
+    let data = found.map(T::from_stored).transpose()?.iter().map(show).collect();
+    Ok(Page { data, next_cursor: None })
 }
 
 /// Reads every row of a list that is known to be short, `cap` at most.

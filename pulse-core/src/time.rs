@@ -5,7 +5,7 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -164,23 +164,25 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is moved. For tests, and for minting tokens of another time.
 #[derive(Debug)]
 pub struct ManualClock {
-    started: i64,
     millis: AtomicI64,
+    /// Milliseconds that went by, whatever the wall clock was set to.
+    passed: AtomicU64,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self { started: now.as_millis(), millis: AtomicI64::new(now.as_millis()) }
+        Self { millis: AtomicI64::new(now.as_millis()), passed: AtomicU64::new(0) }
     }
 
-    /// Moves the clock forward.
+    /// Lets time go by.
     pub fn advance(&self, span: Duration) {
-        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        self.millis.fetch_add(millis, Ordering::SeqCst);
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.millis.fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.passed.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Sets the clock, also backwards.
+    /// Sets the wall clock, also backwards, as somebody who corrects it does; no time goes by.
     pub fn set(&self, now: Timestamp) {
         self.millis.store(now.as_millis(), Ordering::SeqCst);
     }
@@ -192,8 +194,7 @@ impl Clock for ManualClock {
     }
 
     fn monotonic(&self) -> Duration {
-        let passed = self.millis.load(Ordering::SeqCst).saturating_sub(self.started);
-        Duration::from_millis(u64::try_from(passed).unwrap_or(0))
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
     }
 }
 

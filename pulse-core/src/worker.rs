@@ -8,12 +8,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    boot::reload_operator_token,
+    access::{keyring::Outdated, pepper::Digest},
+    boot::forget_replaced_token,
     error::Result,
-    model::api_key::ApiKey,
+    model::{api_key::ApiKey, key_use::KeyUse},
     plane::ControlPlane,
-    repo::Document,
-    store::{Batch, CommitMode},
+    repo::{Document, operator_token::OperatorToken},
+    store::{Batch, CommitMode, Outcome},
 };
 
 /// How often the store's generation is read: what is revoked elsewhere stops here within two seconds.
@@ -27,30 +28,49 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How many expired documents one sweep removes at most.
 const SWEEP_ROWS: usize = 500;
 
-/// Reads the store's generation and drops the caches when it has changed.
+/// Reads the store's generation, drops the caches when it has changed, and the file of a token that does not hold any more.
 pub async fn follow(plane: &ControlPlane) -> Result<()> {
     let parts = plane.parts();
-    if parts.keyring.confirm(parts.store.generation().await?) {
-        reload_operator_token(plane).await?;
-    }
-    Ok(())
+    parts.keyring.confirm(parts.store.generation().await?);
+    forget_replaced_token(plane).await
 }
 
-/// Records the uses of keys since the last time, and new digests of keys that still had one of the previous pepper.
+/// Records the uses of keys since the last time, and new digests of what still had one of the previous pepper. What
+/// cannot be recorded now is kept for the next time.
 pub async fn record_uses(plane: &ControlPlane) -> Result<()> {
     let parts = plane.parts();
-    for last in parts.keyring.take_uses() {
-        parts.key_uses.record(&last).await?;
+    let uses: Vec<KeyUse> = parts.keyring.uses().take().into_iter().map(|(_, last)| last).collect();
+    let recorded = parts.key_uses.record(&uses).await;
+    if recorded.is_err() {
+        parts.keyring.uses().put_back(uses.into_iter().map(|last| (last.key_id, last)));
     }
-    for (id, project, digest) in parts.keyring.take_rehashed() {
-        if let Some(key) = parts.keys.get(project, id).await? {
-            let mut batch = Batch::new();
-            ApiKey { digest, ..key }.replace_in(&mut batch)?;
-            // When somebody changes the key at the same moment, its next use brings it here again.
-            parts.store.commit(batch, CommitMode::Apply).await?;
+    for (whose, digest) in parts.keyring.rehashed().take() {
+        let replaced = replace_digest(plane, whose, digest.clone()).await;
+        if !matches!(replaced, Ok(Outcome::Committed { .. })) {
+            parts.keyring.rehashed().put_back([(whose, digest)]);
+        }
+        replaced?;
+    }
+    recorded
+}
+
+async fn replace_digest(plane: &ControlPlane, whose: Outdated, digest: Digest) -> Result<Outcome> {
+    let parts = plane.parts();
+    let mut batch = Batch::new();
+    match whose {
+        Outdated::Key(project, id) => {
+            if let Some(key) = parts.keys.get(project, id).await? {
+                ApiKey { digest, ..key }.replace_in(&mut batch)?;
+            }
+        }
+        Outdated::Operator => {
+            if let Some(token) = OperatorToken::read(&parts.store).await? {
+                OperatorToken { digest, ..token }.replace_in(&mut batch)?;
+                batch.bump_generation();
+            }
         }
     }
-    Ok(())
+    parts.store.commit(batch, CommitMode::Apply).await
 }
 
 /// Removes expired documents; tells how many.
@@ -63,7 +83,7 @@ pub async fn do_jobs(plane: &ControlPlane) -> Result<usize> {
     jobs::run(plane).await
 }
 
-/// Does everything that is due until nothing is left. For tests and for a local command line.
+/// Does everything that is due until nothing is left. For tests.
 pub async fn run_until_idle(plane: &ControlPlane) -> Result<()> {
     follow(plane).await?;
     while do_jobs(plane).await? > 0 {}

@@ -74,12 +74,19 @@ pub fn definition() -> clap::Command {
 
 fn setting_flag(setting: &Setting) -> Option<Arg> {
     let flag = setting.flag?;
-    let (summary, _) = setting.meaning.split_once(". ").unwrap_or((setting.meaning.trim_end_matches('.'), ""));
-    let arg = Arg::new(setting.name).long(flag).help(format!("{summary} [{}]", setting.name));
+    let arg = Arg::new(setting.name).long(flag).help(format!("{} [{}]", summary(setting.meaning), setting.name));
     Some(match setting.kind {
         Kind::Switch => arg.action(ArgAction::SetTrue),
         _ => arg.value_name(value_name(setting.kind)),
     })
+}
+
+/// The first sentence without its full stop. Dots of an ellipsis end none unless a new sentence follows, and stay.
+fn summary(meaning: &str) -> &str {
+    let followed = |at: &usize| meaning[at + 2..].starts_with(char::is_uppercase);
+    let end = meaning.match_indices(". ").map(|(at, _)| at).find(followed);
+    let sentence = &meaning[..end.map_or(meaning.len(), |at| at + 1)];
+    if sentence.ends_with("...") { sentence } else { sentence.trim_end_matches('.') }
 }
 
 fn value_name(kind: Kind) -> &'static str {
@@ -146,5 +153,12 @@ mod tests {
         assert_eq!(invocation.flags["PULSE_DEV"], "true");
         assert_eq!(invocation.flags["PULSE_LISTEN"], "127.0.0.1:0");
         assert_eq!((invocation.flags.len(), invocation.command), (2, Command::Serve));
+    }
+
+    #[test]
+    fn a_flags_help_is_the_first_sentence_of_what_its_setting_means() {
+        assert_eq!(summary("Starts. Then more."), "Starts");
+        assert_eq!(summary("One: a://... or b://... Wins over C."), "One: a://... or b://...");
+        assert_eq!(summary("Only one."), "Only one");
     }
 }

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use pulse_core::{
     access::caller::OperatorVia,
-    boot::{
-        EmbeddedFiles,
-        open::{self, Opened, Role},
-        write_private,
-    },
+    boot::open::{self, Opened, Role},
     config::Settings,
     entropy::SystemEntropy,
     error::{Error, Result},
@@ -38,28 +34,28 @@ pub fn itself() -> OperatorVia {
 /// Opens the store and puts the plane together.
 pub async fn boot(settings: &Settings) -> Result<Booted> {
     let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy::default()));
-    let Opened { assembled, database, daemon_lock } =
-        open::open(settings, clock, entropy, Metrics::new()?, Role::Daemon).await?;
+    let Opened { assembled, daemon_lock } = open::open(settings, clock, entropy, Metrics::new()?, Role::Daemon).await?;
     if let Some(token) = &assembled.fresh_admin_token {
-        hand_over(token, database.as_deref().map(EmbeddedFiles::beside).as_ref())?;
+        hand_over(token, settings)?;
     }
     warn_of(settings);
     Ok(Booted { plane: Arc::new(assembled.plane), lock: daemon_lock })
 }
 
-/// Shows the operator's token where a person sees it, else writes it to a file that only this user can read.
-fn hand_over(token: &Secret, files: Option<&EmbeddedFiles>) -> Result<()> {
-    match files {
-        Some(files) if !terminal::is_interactive() => {
-            // A file that is left from an earlier store would hold a token that no longer works.
-            let _ = std::fs::remove_file(&files.admin_token);
-            write_private(&files.admin_token, &format!("{}\n", token.expose())).map_err(Error::store_unavailable)?;
-            tracing::info!(file = %files.admin_token.display(), "the operator's token was written");
-        }
-        _ => terminal::tell(&format!(
+/// Hands the operator's token over: to the person at the terminal; where there is none, and with `--dev`, whose tour reads
+/// it, in a file that only this user can read. A log never has it.
+fn hand_over(token: &Secret, settings: &Settings) -> Result<()> {
+    let somebody_reads = terminal::is_interactive();
+    if somebody_reads {
+        terminal::tell(&format!(
             "The operator's token, shown this once:\n\n    {}\n\nKeep it; `pulse admin rotate` makes another.\n\n",
             token.expose()
-        )),
+        ));
+    }
+    if settings.dev || !somebody_reads {
+        let file = settings.operator_token_file();
+        file.write(token).map_err(Error::store_unavailable)?;
+        tracing::info!(file = %file.path().display(), "the operator's token was written");
     }
     Ok(())
 }

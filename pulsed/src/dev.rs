@@ -1,13 +1,13 @@
 //! `--dev`: an organization, a project and a key, made once and kept in `dev.env` beside the store, and a `curl` that uses
 //! them. What is missing is made again: a deleted file gets a new key, a deleted project a new project.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pulse_core::{
     access::{Caller, keyring::Credentials},
-    boot::write_private,
-    config::{Settings, env_file},
+    config::{Settings, StoreLocation, env_file},
     error::{Code, Error, Result},
+    files::{PRIVATE, replace_file},
     id::{OrgId, ProjectId},
     media::cluster::reach,
     op::{Call, Operation, Origin},
@@ -34,16 +34,21 @@ struct Kit {
     secret: Secret,
 }
 
-/// Makes what is missing, writes the file, and tells the person how to make a token.
+/// Makes what is missing, writes the file, and tells the person how to make a token. A suspended project is left as it is:
+/// somebody wanted that.
 pub async fn prepare(plane: &ControlPlane, settings: &Settings, url: &str) -> Result<()> {
     let file = settings.data.join("dev.env");
-    let kept = kept(&file).filter(|kit| !kit.key.is_empty());
-    let kit = match kept {
-        Some(kit) if works(plane, &kit).await => kit,
-        _ => make(plane).await?,
-    };
-    write(&file, &kit, url)?;
-    terminal::tell(&greeting(&file, url));
+    match kit(plane, &file).await {
+        Ok(kit) => {
+            write(&file, &kit, settings, url)?;
+            terminal::tell(&greeting(&file, url, matches!(settings.store, StoreLocation::Sqlite(_))));
+        }
+        Err(error) if error.code() == Code::Suspended => terminal::tell(&format!(
+            "Pulse serves {url} for development, but the project {NAME:?} is suspended, so its key is refused. \
+             Let it go on with: pulse --local project resume {NAME}\n\n"
+        )),
+        Err(error) => return Err(error),
+    }
     let livekit = &settings.livekit.url;
     if reach(&plane.parts().outbound, livekit).await.is_err() {
         terminal::tell(&format!(
@@ -53,6 +58,19 @@ pub async fn prepare(plane: &ControlPlane, settings: &Settings, url: &str) -> Re
     Ok(())
 }
 
+/// The kit that is kept in the file while its key opens the project, else a new one. Errors: `suspended`.
+async fn kit(plane: &ControlPlane, file: &Path) -> Result<Kit> {
+    if let Some(kit) = kept(file) {
+        let pair = Credentials::Pair { key: &kit.key, secret: kit.secret.expose() };
+        match plane.parts().keyring.verify(pair, Some([127, 0, 0, 1].into())).await {
+            Ok(caller) if caller.sees_project(kit.project) => return Ok(kit),
+            Err(error) if error.code() == Code::Suspended => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    make(plane).await
+}
+
 fn kept(file: &Path) -> Option<Kit> {
     let values = env_file(&std::fs::read_to_string(file).ok()?).ok()?;
     Some(Kit {
@@ -60,13 +78,6 @@ fn kept(file: &Path) -> Option<Kit> {
         key: values.get("PULSE_API_KEY")?.clone(),
         secret: Secret::new(values.get("PULSE_API_SECRET")?.as_str()),
     })
-}
-
-/// Whether the key still opens its project.
-async fn works(plane: &ControlPlane, kit: &Kit) -> bool {
-    let pair = Credentials::Pair { key: &kit.key, secret: kit.secret.expose() };
-    let verified = plane.parts().keyring.verify(pair, Some([127, 0, 0, 1].into())).await;
-    verified.is_ok_and(|caller| caller.sees_project(kit.project))
 }
 
 async fn make(plane: &ControlPlane) -> Result<Kit> {
@@ -103,50 +114,72 @@ async fn execute<O: Operation + DeserializeOwned>(plane: &ControlPlane, fields: 
     Ok(plane.execute(&call, &op).await?.into_output())
 }
 
-/// Replaces the file as a whole, so that no reader sees half of it.
-fn write(file: &Path, kit: &Kit, url: &str) -> Result<()> {
-    let text = format!(
-        "# Made by pulsed --dev. For development only.\nPULSE_URL={url}\nPULSE_PROJECT_ID={}\nPULSE_API_KEY={}\nPULSE_API_SECRET={}\n",
-        kit.project,
-        kit.key,
-        kit.secret.expose()
-    );
-    let failed = |cause: std::io::Error| {
+/// Writes what a shell needs for the printed command, and what `pulse --local --env-file` needs to work on the same store
+/// with the same LiveKit.
+fn write(file: &Path, kit: &Kit, settings: &Settings, url: &str) -> Result<()> {
+    let livekit = &settings.livekit;
+    let (project, store) = (kit.project.to_string(), store(settings));
+    let lines = [
+        ("PULSE_URL", url),
+        ("PULSE_PROJECT_ID", &project),
+        ("PULSE_API_KEY", &kit.key),
+        ("PULSE_API_SECRET", kit.secret.expose()),
+        ("PULSE_STORE", &store),
+        ("LIVEKIT_HOST", &livekit.url),
+        ("LIVEKIT_API_KEY", &livekit.api_key),
+        ("LIVEKIT_API_SECRET", livekit.api_secret.expose()),
+    ];
+    let line = |(name, value): (&str, &str)| format!("{name}={}\n", quoted(value));
+    let text = "# Made by pulsed --dev. For development only.\n".to_owned() + &lines.map(line).concat();
+    replace_file(file, &text, PRIVATE).map_err(|cause| {
         Error::new(Code::Misconfigured, format!("{} cannot be written", file.display()))
             .hint("Check that this user owns the folder.")
             .because(cause)
-    };
-    private_folder(file.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut fresh = file.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    let _ = std::fs::remove_file(&fresh);
-    write_private(&fresh, &text).and_then(|()| std::fs::rename(&fresh, file)).map_err(failed)
+    })
 }
 
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    if folder.as_os_str().is_empty() || folder.exists() {
-        return Ok(());
+/// The store, as it is named from any folder.
+fn store(settings: &Settings) -> String {
+    match &settings.store {
+        StoreLocation::Sqlite(path) => {
+            format!("sqlite:{}", std::path::absolute(path).unwrap_or_else(|_| path.clone()).display())
+        }
+        StoreLocation::Memory | StoreLocation::Mongo { .. } => "memory:".to_owned(),
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn greeting(file: &Path, url: &str) -> String {
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-:".contains(&byte)) {
+        text.to_owned()
+    } else if text.contains('\'') {
+        // Escaped as shells and Pulse's own env files both read it.
+        let special = |letter: char| matches!(letter, '"' | '\\' | '$' | '`');
+        let letters = text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter]));
+        format!("\"{}\"", letters.collect::<String>())
+    } else {
+        format!("'{text}'")
+    }
+}
+
+fn greeting(file: &Path, url: &str, opens_elsewhere: bool) -> String {
     let file = match file.display().to_string() {
         text if text.starts_with(['/', '.']) => text,
         text => format!("./{text}"),
     };
-    let quoted = if file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte)) {
-        file
-    } else {
-        format!("'{}'", file.replace('\'', "'\\''"))
-    };
-    format!(
+    let file = quoted(&file);
+    let mut text = format!(
         "Pulse serves {url} for development. A media token for the room \"hello\":\n\n    \
-         . {quoted} && curl -sS \"$PULSE_URL/v1/tokens/create\" -H \"X-Pulse-Key: $PULSE_API_KEY\" -H \"X-Pulse-Secret: $PULSE_API_SECRET\" \
+         . {file} && curl -sS \"$PULSE_URL/v1/tokens/create\" -H \"X-Pulse-Key: $PULSE_API_KEY\" -H \"X-Pulse-Secret: $PULSE_API_SECRET\" \
          -H 'Content-Type: application/json' -d '{{\"room_name\":\"hello\",\"identity\":\"ada\"}}'\n\n"
-    )
+    );
+    if opens_elsewhere {
+        text.push_str(&format!(
+            "The same without the daemon:\n\n    \
+             pulse --local --env-file {file} token create --project {NAME} --room hello --identity ada\n\n"
+        ));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -156,11 +189,12 @@ mod tests {
     #[test]
     fn the_printed_command_quotes_a_path_with_spaces() {
         assert!(
-            greeting(Path::new("pulse-data/dev.env"), "http://127.0.0.1:1").contains(". ./pulse-data/dev.env && curl")
+            greeting(Path::new("pulse-data/dev.env"), "http://127.0.0.1:1", true)
+                .contains(". ./pulse-data/dev.env && curl")
         );
         assert!(
-            greeting(Path::new("/a b/it's/dev.env"), "http://127.0.0.1:1")
-                .contains(". '/a b/it'\\''s/dev.env' && curl")
+            greeting(Path::new("/a b/it's/$x/dev.env"), "http://127.0.0.1:1", true)
+                .contains(". \"/a b/it's/\\$x/dev.env\" && curl")
         );
     }
 }

@@ -11,10 +11,15 @@ use pulse_core::{
 use crate::terminal;
 
 /// Every generated document: its path in the repository and its text.
-pub fn documents() -> Result<[(&'static str, String); 3]> {
+pub fn documents() -> Result<[(&'static str, String); 4]> {
     let mut api = serde_json::to_string_pretty(&openapi::document()).map_err(Error::internal)?;
     api.push('\n');
-    Ok([("docs/CONFIG.md", config::markdown()), ("docs/ERRORS.md", errors()), ("docs/openapi.json", api)])
+    Ok([
+        ("docs/API.md", openapi::page()),
+        ("docs/CONFIG.md", config::markdown()),
+        ("docs/ERRORS.md", errors()),
+        ("docs/openapi.json", api),
+    ])
 }
 
 /// Writes the documents under `root`; with `check`, names those that differ and exits with 1.

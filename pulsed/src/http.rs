@@ -77,8 +77,11 @@ struct Handled {
 impl App {
     /// The application over a plane.
     pub fn new(plane: Arc<ControlPlane>, settings: &Settings) -> Arc<Self> {
+        Self::with_routes(plane, settings, router())
+    }
+
+    fn with_routes(plane: Arc<ControlPlane>, settings: &Settings, routes: Router<Arc<Self>>) -> Arc<Self> {
         let app = Arc::new(Self {
-            plane,
             router: OnceLock::new(),
             origins: RwLock::new(Arc::new(Origins::new(&settings.cors_origins))),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -88,8 +91,9 @@ impl App {
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             openapi: OnceLock::new(),
+            plane,
         });
-        let _ = app.router.set(router().with_state(Arc::clone(&app)));
+        let _ = app.router.set(routes.with_state(Arc::clone(&app)));
         app
     }
 

@@ -10,6 +10,7 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use pulse_core::{
     config::Settings,
     error::{Code, Error, Result},
+    files::replace_file,
     worker,
 };
 use tokio::{
@@ -66,7 +67,11 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     loop {
         match signals.next().await {
             Asked::End => break,
-            Asked::Reload => settings = reload.run(settings),
+            Asked::Reload => {
+                notify::reloading();
+                settings = reload.run(settings);
+                notify::tell("READY=1");
+            }
         }
     }
     notify::tell("STOPPING=1");
@@ -179,13 +184,10 @@ impl Reload<'_> {
     }
 }
 
-/// Writes where the daemon is, whole or not at all.
+/// Writes where the daemon is.
 fn write_ready(path: &Path, url: &str) -> Result<()> {
-    let failed = |cause: std::io::Error| {
+    let text = format!("{}\n", serde_json::json!({ "url": url }));
+    replace_file(path, &text, 0o644).map_err(|cause| {
         Error::new(Code::Misconfigured, format!("{} cannot be written", path.display())).because(cause)
-    };
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    std::fs::write(&fresh, format!("{}\n", serde_json::json!({ "url": url }))).map_err(failed)?;
-    std::fs::rename(&fresh, path).map_err(failed)
+    })
 }

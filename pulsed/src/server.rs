@@ -1,6 +1,7 @@
 //! Connections: the accept loop over hyper, HTTP/1.1 and HTTP/2 (in the clear by prior knowledge, over TLS by ALPN), with
-//! limits on headers, their time and the number of connections, and a drain that lets requests under way end.
+//! limits on headers, on silence and on the number of connections, and a drain that lets requests under way end.
 
+mod patience;
 pub mod tls;
 
 use std::{
@@ -25,7 +26,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::tls::Tls;
+use self::{
+    patience::{Awaited, Patience, Watched},
+    tls::Tls,
+};
 use crate::http::App;
 
 /// What the parser buffers: more than the 16 KiB of headers that are allowed, so that most excess is answered with a
@@ -54,6 +58,7 @@ pub struct Server {
     app: Arc<App>,
     tls: Option<Arc<Tls>>,
     header_timeout: Duration,
+    idle_timeout: Duration,
     connections: Arc<Semaphore>,
     /// Tasks of connections.
     pub tasks: TaskTracker,
@@ -73,6 +78,7 @@ impl Server {
             app,
             tls,
             header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
             connections: Arc::new(Semaphore::new(settings.max_connections)),
             tasks: TaskTracker::new(),
         })
@@ -100,7 +106,8 @@ impl Server {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
+            // Ours instead, which knows a slow request from an idle connection.
+            .header_read_timeout(None)
             .max_buf_size(HEADER_BUFFER)
             .pipeline_flush(true);
         builder
@@ -128,6 +135,7 @@ impl Server {
                 app: Arc::clone(&self.app),
                 builder: Arc::clone(&builder),
                 peer: Peer { ip: peer.ip().to_canonical(), tls: self.tls.is_some() },
+                bounds: (self.header_timeout, self.idle_timeout),
                 stop: stop.clone(),
             };
             let tls = self.tls.clone();
@@ -144,6 +152,8 @@ struct Connection {
     app: Arc<App>,
     builder: Arc<Builder<TokioExecutor>>,
     peer: Peer,
+    /// For headers, and for silence between requests.
+    bounds: (Duration, Duration),
     stop: CancellationToken,
 }
 
@@ -159,12 +169,35 @@ impl Connection {
     }
 
     async fn speak<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: S) {
-        let Self { app, builder, peer, stop } = self;
-        let service = service_fn(move |request| crate::http::serve(Arc::clone(&app), peer, request));
+        let Self { app, builder, peer, bounds, stop } = self;
+        let patience = Patience::new(bounds.0, bounds.1);
+        let service = {
+            let patience = Arc::clone(&patience);
+            service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let under_way = patience.request(request.version());
+                let answer = crate::http::serve(Arc::clone(&app), peer, request);
+                async move {
+                    let _under_way = under_way;
+                    answer.await
+                }
+            })
+        };
+        let stream = Watched { stream, patience: Arc::clone(&patience) };
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
+            // The connection first: what it does may move the deadline that is looked at then.
+            biased;
             ended = connection.as_mut() => ended,
+            awaited = patience.end() => {
+                tracing::debug!(?awaited, "a connection was waited for long enough");
+                if awaited == Awaited::Headers || !patience.is_multiplexed() {
+                    return;
+                }
+                // The other side is told, so that it sends no request that would be lost.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -1,8 +1,11 @@
-//! What survives when processes die and disks fill.
+//! What survives when processes die, disks fill, servers go away and several write at once.
+
+mod mongo;
+mod processes;
+mod races;
 
 use std::{
     collections::BTreeSet,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use pulse_core::entropy::{Entropy as _, SeededEntropy};
 use pulse_tests::{
-    daemon::{Client, Daemon, DaemonOptions, program},
+    daemon::{Client, Daemon, DaemonOptions, pulse},
     temporary_folder,
 };
 use serde_json::json;
@@ -83,10 +86,7 @@ async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again(
     assert!(acked.len() >= ROUNDS, "only {} writes were acknowledged in {ROUNDS} rounds", acked.len());
     assert!(lost.is_empty(), "{} of {} acknowledged writes are lost: {lost:?}", lost.len(), acked.len());
     daemon.stop().await;
-    let check = Command::new(program("pulse"))
-        .env_clear()
-        .env("HOME", folder.path())
-        .current_dir(folder.path())
+    let check = pulse(folder.path())
         .args(["--local", "--store", "sqlite:pulse-data/pulse.db", "store", "check"])
         .output()
         .expect("pulse runs");

@@ -12,6 +12,7 @@ mod cli;
 mod daemon;
 mod faults;
 mod media;
+mod openapi;
 mod peers;
 mod registry;
 mod store;

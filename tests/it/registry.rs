@@ -244,7 +244,7 @@ async fn send(t: &TestPlane, meta: &Meta, request: &Value) -> pulse_core::Result
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in &fields {
         let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        values.iter().for_each(|value| drop(query.append_pair(name, &text(value))));
+        values.iter().for_each(|value| _ = query.append_pair(name, &text(value)));
     }
     t.send(&operator(), meta.id, &path, &query.finish(), "").await
 }

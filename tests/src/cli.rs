@@ -4,13 +4,20 @@
 
 use std::{
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::temporary_folder;
+use crate::{secrets::Secrets, temporary_folder, terminal::Terminal};
+
+/// The verbs whose result shows a secret that they made: of projects, keys and the operator's token; and `api`, which
+/// answers what the API does.
+const MAKING: [&str; 4] = ["create", "rotate", "regenerate-keys", "api"];
 
 /// A home, a folder to work in, and an environment.
 #[derive(Debug)]
@@ -28,9 +35,30 @@ pub struct Run {
     pub stdout: String,
     /// Everything else that it said.
     pub stderr: String,
-    /// Its exit code.
+    /// Its exit code; as a shell tells it, 128 and the signal when it was killed.
     pub code: i32,
     folder: String,
+}
+
+/// What a terminal has shown so far.
+#[derive(Clone, Debug, Default)]
+struct Shown(Arc<Mutex<Vec<u8>>>);
+
+impl Shown {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock()).into_owned()
+    }
+}
+
+impl std::io::Write for Shown {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The program of that name, built beside this test.
@@ -60,7 +88,7 @@ impl Cli {
             ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
             ("COLUMNS".to_owned(), "100".to_owned()),
             ("LC_ALL".to_owned(), "C.UTF-8".to_owned()),
-            ("PULSE_OUTBOUND_ONLY".to_owned(), "127.0.0.0/8,::1/128".to_owned()),
+            ("PULSE_OUTBOUND_ONLY".to_owned(), crate::daemon::LOOPBACK.to_owned()),
         ];
         Self { home, variables }
     }
@@ -102,7 +130,7 @@ impl Cli {
     /// Runs `pulse` with a text on stdin.
     ///
     /// # Panics
-    /// When it cannot be run, was killed, or does not write UTF-8.
+    /// When it cannot be run, or does not write UTF-8.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
         let mut child = Command::new(program("pulse"))
             .args(arguments)
@@ -118,11 +146,68 @@ impl Cli {
         let _ = child.stdin.take().map(|mut pipe| pipe.write_all(stdin.as_bytes()));
         let output = child.wait_with_output().expect("pulse ends");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("pulse writes UTF-8");
-        Run {
+        let run = Run {
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            code: output.status.code().unwrap_or_else(|| panic!("pulse {arguments:?} was killed: {}", output.status)),
+            code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
+            folder: self.folder().to_string_lossy().into_owned(),
+        };
+        self.assert_no_secret(&run);
+        run
+    }
+
+    /// No command shows a secret, but for the result of those that make one: there it is shown this once.
+    fn assert_no_secret(&self, run: &Run) {
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = Secrets::default().and(variables).and_files(self.folder());
+        let makes = run.arguments.iter().any(|word| MAKING.contains(&word.as_str()));
+        let shown = if makes { secrets.given_shown_in(&run.stdout) } else { secrets.shown_in(&run.stdout) };
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stdout", run.arguments.join(" "));
+        // GitHub is told a secret in this line, so that it hides it in the log.
+        let stderr: String =
+            run.stderr.split_inclusive('\n').filter(|line| !line.starts_with("::add-mask::")).collect();
+        let shown = secrets.shown_in(&stderr);
+        assert!(shown.is_empty(), "pulse {} shows {shown:?} on stderr", run.arguments.join(" "));
+    }
+
+    /// Runs `pulse` at a terminal, of 80 columns unless `COLUMNS` says otherwise; when it shows `question`, `answer` is
+    /// typed. The whole screen is in the result's stdout.
+    ///
+    /// # Panics
+    /// When it cannot be run, or does not end in time.
+    pub fn run_at_terminal(&self, arguments: &[&str], question: &str, answer: &str) -> Run {
+        let (terminal, screen) = Terminal::open();
+        let mut command = Command::new(program("pulse"));
+        command.args(arguments).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.env("COLUMNS", "80").env("TERM", "xterm").current_dir(self.folder());
+        command.stdin(terminal.again()).stdout(terminal.again()).stderr(terminal);
+        let mut child = command.spawn().expect("pulse starts");
+        // The command holds ends of the terminal, too.
+        drop(command);
+        let shown = Shown::default();
+        let copy = (screen.again(), shown.clone());
+        let reader = std::thread::spawn(move || copy.0.copy_to(copy.1));
+        let mut asked = question.is_empty();
+        let status = (0..3_000).find_map(|_| {
+            if !asked && shown.text().contains(question) {
+                asked = true;
+                screen.type_in(answer);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            child.try_wait().expect("pulse can be waited for")
+        });
+        if status.is_none() {
+            let _ = child.kill();
+        }
+        let ended = child.wait().expect("pulse ends");
+        reader.join().expect("the screen is read");
+        assert!(status.is_some(), "pulse {arguments:?} did not end: {}", shown.text());
+        Run {
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+            stdout: shown.text().replace("\r\n", "\n"),
+            stderr: String::new(),
+            code: ended.code().unwrap_or(-1),
             folder: self.folder().to_string_lossy().into_owned(),
         }
     }

@@ -11,11 +11,14 @@ use serde_json::Value;
 
 use crate::{
     process::{Child, READY, Signal},
+    secrets::Secrets,
     temporary_folder,
 };
 
 /// The operator's token of every daemon that does not make its own.
 pub const ADMIN_TOKEN: &str = "operator-token-of-a-test-0123456789abcdef";
+/// Programs under test connect to nothing but this machine (`PULSE_OUTBOUND_ONLY`).
+pub const LOOPBACK: &str = "127.0.0.0/8,::1/128";
 /// The bound of an orderly end.
 const END: Duration = Duration::from_secs(20);
 
@@ -25,6 +28,7 @@ pub struct DaemonOptions {
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
     own_token: bool,
+    at_terminal: bool,
     file_size_blocks: Option<u32>,
 }
 
@@ -55,6 +59,13 @@ impl DaemonOptions {
         self
     }
 
+    /// Gives the daemon a terminal for its stderr.
+    #[must_use]
+    pub fn at_terminal(mut self) -> Self {
+        self.at_terminal = true;
+        self
+    }
+
     /// Lets the daemon make the operator's token.
     #[must_use]
     pub fn making_its_token(mut self) -> Self {
@@ -77,11 +88,19 @@ pub fn program(name: &str) -> PathBuf {
 /// `pulsed` in `folder` with nothing in its environment but what is always set in tests.
 pub fn pulsed(folder: &Path) -> Command {
     let mut command = Command::new(program("pulsed"));
+    command.env_clear().current_dir(folder).env("PULSE_OUTBOUND_ONLY", LOOPBACK).env("PULSE_LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// `pulse` in `folder`, with the same environment and that folder as its home.
+pub fn pulse(folder: &Path) -> Command {
+    let mut command = Command::new(program("pulse"));
     command
         .env_clear()
         .current_dir(folder)
-        .env("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128")
-        .env("PULSE_LISTEN", "127.0.0.1:0");
+        .env("HOME", folder)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("PULSE_OUTBOUND_ONLY", LOOPBACK);
     command
 }
 
@@ -99,7 +118,13 @@ fn limited(folder: &Path, blocks: u32) -> Command {
 pub fn run(folder: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = pulsed(folder);
     command.args(flags).envs(environment.iter().copied());
-    command.output().unwrap_or_else(|error| panic!("cannot run pulsed: {error}"))
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run pulsed: {error}"));
+    let secrets = Secrets::of(&command).and_files(folder);
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        assert!(secrets.shown_in(&text).is_empty(), "pulsed {flags:?} shows {:?}", secrets.shown_in(&text));
+    }
+    output
 }
 
 /// A running daemon.
@@ -136,7 +161,9 @@ impl Daemon {
         if !options.own_token {
             command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);
         }
-        let process = Child::spawn("pulsed", command.envs(&options.environment), folder);
+        command.envs(&options.environment);
+        let spawn = if options.at_terminal { Child::spawn_at_terminal } else { Child::spawn };
+        let process = spawn("pulsed", &mut command, folder);
         let text = process.until_file(&ready).await;
         let value: Value = serde_json::from_str(&text).expect("the ready file is JSON");
         let url = value["url"].as_str().expect("the ready file has the address").to_owned();
@@ -225,6 +252,12 @@ impl Answered {
 }
 
 impl Client {
+    /// The same client for somebody else.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// A request with the operator's token.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.bare(method, path).bearer_auth(&self.token)
@@ -254,9 +287,14 @@ impl Client {
         self.send(self.request("POST", path).header("content-type", "application/json").body(body.to_string())).await
     }
 
-    /// Makes an organization and a project; gives the answer of the latter.
+    /// Makes the organization acme and a project; gives the answer of the latter.
     pub async fn project(&self, plan: &str) -> Value {
-        let org = serde_json::json!({ "name": "acme", "admin_email": "a@acme.example", "plan": plan });
+        self.project_of("acme", plan).await
+    }
+
+    /// Makes an organization of this name and a project; gives the answer of the latter.
+    pub async fn project_of(&self, org: &str, plan: &str) -> Value {
+        let org = serde_json::json!({ "name": org, "admin_email": "a@acme.example", "plan": plan });
         let org = self.post("/v1/organizations", &org).await.json();
         let project = self.post("/v1/projects", &serde_json::json!({ "org_id": org["id"], "name": "app" })).await;
         assert_eq!(project.status, 201, "{}", project.text);

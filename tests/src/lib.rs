@@ -12,5 +12,8 @@ pub mod plane;
 pub mod ports;
 pub mod process;
 mod reaper;
+pub mod secrets;
+pub mod stub;
+pub mod terminal;
 
 pub use reaper::temporary_folder;

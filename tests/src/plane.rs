@@ -92,6 +92,7 @@ pub fn settings() -> Settings {
         },
         regions: vec!["moon-1".to_owned()],
         operator_token_given: false,
+        operator_token_file: None,
         purge_after: std::time::Duration::from_secs(30 * 86_400),
     }
 }
@@ -104,7 +105,17 @@ impl TestPlane {
 
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
-        Self::with(store, seed, settings()).await
+        Self::with(store, seed, settings(), secrets()).await
+    }
+
+    /// A plane over a store whose pepper is `current`, after it was `previous`.
+    pub async fn with_peppers(store: SharedStore, seed: u64, current: &str, previous: Option<&str>) -> Result<Self> {
+        let given = GivenSecrets {
+            pepper: Some(Secret::new(current)),
+            previous_pepper: previous.map(Secret::new),
+            ..secrets()
+        };
+        Self::with(store, seed, settings(), given).await
     }
 
     /// A plane over an empty memory store that signs for this LiveKit.
@@ -116,16 +127,18 @@ impl TestPlane {
             shared: true,
         };
         let settings = Settings { livekit: signer, ..settings() };
-        Self::with(Arc::new(MemoryStore::new()), 1, settings).await.expect("a plane over an empty memory store")
+        Self::with(Arc::new(MemoryStore::new()), 1, settings, secrets())
+            .await
+            .expect("a plane over an empty memory store")
     }
 
-    async fn with(store: SharedStore, seed: u64, settings: Settings) -> Result<Self> {
+    async fn with(store: SharedStore, seed: u64, settings: Settings, secrets: GivenSecrets) -> Result<Self> {
         let clock = Arc::new(ManualClock::new(START));
         let assembly = Assembly {
             store: Arc::clone(&store),
             beside: None,
             in_memory: true,
-            secrets: secrets(),
+            secrets,
             settings,
             outbound: Outbound::new(loopback_only()),
             clock: Arc::clone(&clock) as Arc<_>,

@@ -1,5 +1,7 @@
 //! A program under the harness: started with its output in files, awaited until it is ready, ended by its own id.
 //!
+//! When it has ended, neither output may show a secret.
+//!
 //! A `Child` never outlives the test: dropping it asks the program to end and kills it if it does not, and the
 //! reaper does the same when the test process itself dies. Every wait is bounded and ends at once when the program
 //! ends; what it wrote is part of the failure. A `Child` belongs to no runtime, so tests can share one.
@@ -15,7 +17,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 pub use rustix::process::Signal;
 
-use crate::reaper;
+use crate::{reaper, secrets::Secrets, terminal::Terminal};
 
 /// The bound of a wait for readiness: long enough for a busy two-core machine, short enough to fail a test.
 pub const READY: Duration = Duration::from_secs(30);
@@ -34,6 +36,10 @@ pub struct Child {
     process: Mutex<Process>,
     stdout: PathBuf,
     stderr: PathBuf,
+    secrets: Secrets,
+    folder: PathBuf,
+    /// Whether a person reads stderr, who is shown what was made.
+    at_terminal: bool,
 }
 
 #[derive(Debug)]
@@ -60,6 +66,24 @@ impl Child {
     /// # Panics
     /// When the program cannot be started.
     pub fn spawn(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::start(name, command, folder, Stdio::from)
+    }
+
+    /// The same for a program that finds a terminal where its stderr is. What it writes there is in the file, too.
+    ///
+    /// # Panics
+    /// When the program cannot be started, or there is no terminal to be had.
+    pub fn spawn_at_terminal(name: &str, command: &mut Command, folder: &Path) -> Self {
+        let mut child = Self::start(name, command, folder, |file| {
+            let (terminal, screen) = Terminal::open();
+            std::thread::spawn(move || screen.copy_to(file));
+            terminal.into()
+        });
+        child.at_terminal = true;
+        child
+    }
+
+    fn start(name: &str, command: &mut Command, folder: &Path, stderr_of: impl FnOnce(File) -> Stdio) -> Self {
         let output = |kind: &str| {
             let path = folder.join(format!("{name}.{kind}"));
             let file = File::create(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
@@ -68,11 +92,15 @@ impl Child {
         let (stdout, stdout_file) = output("stdout");
         let (stderr, stderr_file) = output("stderr");
         // Its own group: an interrupt from the terminal reaches the test process, which ends its programs in order.
-        command.stdin(Stdio::null()).stdout(stdout_file).stderr(stderr_file).process_group(0);
+        command.stdin(Stdio::null()).stdout(stdout_file).stderr(stderr_of(stderr_file)).process_group(0);
         let handle = command.spawn().unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        // The command has its own ends of files and terminals: what only the program holds ends with it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let id = handle.id();
         reaper::watch(id);
-        Self { name: name.to_owned(), id, process: Mutex::new(Process { handle, watched: true }), stdout, stderr }
+        let process = Mutex::new(Process { handle, watched: true });
+        let (secrets, folder) = (Secrets::of(command), folder.to_owned());
+        Self { name: name.to_owned(), id, process, stdout, stderr, secrets, folder, at_terminal: false }
     }
 
     /// The process id.
@@ -169,7 +197,10 @@ impl Child {
             }
         };
         match tokio::time::timeout(bound, ended).await {
-            Ok(status) => status,
+            Ok(status) => {
+                self.assert_no_secret();
+                status
+            }
             Err(_) => self.fail(&format!("still runs after {bound:?}")),
         }
     }
@@ -202,6 +233,17 @@ impl Child {
         if text.is_empty() { format!("--- {} wrote nothing ---\n", self.name) } else { text }
     }
 
+    /// Looked at when the program has ended, and again when it is dropped: another one may by then write into the same
+    /// files.
+    fn assert_no_secret(&self) {
+        let secrets = self.secrets.clone().and_files(&self.folder);
+        for (kind, output) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+            let person = self.at_terminal && kind == "stderr";
+            let shown = if person { secrets.given_shown_in(&output) } else { secrets.shown_in(&output) };
+            assert!(shown.is_empty(), "{} shows {shown:?} on {kind}", self.name);
+        }
+    }
+
     fn fail(&self, message: &str) -> ! {
         panic!("{} {message}\n{}", self.name, self.log_tail());
     }
@@ -232,6 +274,9 @@ impl Drop for Child {
             eprintln!("{}", self.log_tail());
         }
         self.end_now();
+        if !std::thread::panicking() {
+            self.assert_no_secret();
+        }
     }
 }
 
@@ -257,6 +302,30 @@ mod tests {
 
         assert_eq!(child.until_logged("ready").await, "ready on 7");
         assert_eq!(child.terminate(READY).await.signal(), Some(15));
+    }
+
+    fn leaking(script: &str, folder: &Path) -> Child {
+        let mut command = Command::new("sh");
+        Child::spawn(
+            "leak",
+            command.args(["-c", script]).env("API_KEY_PEPPER", "pepper-of-32-characters-or-more"),
+            folder,
+        )
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "leak shows [\"API_KEY_PEPPER\"] on stderr")]
+    async fn a_program_that_writes_a_secret_it_was_given_fails_the_test_that_ends_it() {
+        let folder = reaper::temporary_folder("process");
+        leaking("echo under $API_KEY_PEPPER >&2", folder.path()).exited(READY).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "leak shows [\"pulse_secret_live_\"] on stdout")]
+    async fn a_program_that_writes_a_secret_it_made_fails_the_test_that_drops_it() {
+        let folder = reaper::temporary_folder("process");
+        let leak = leaking("echo made pulse_secret_live_0123; exec sleep 600", folder.path());
+        leak.until_logged("made").await;
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::ArgValueCompleter;
 use ipnet::IpNet;
 use pulse_core::{
     access::{Permission, key::Environment},
@@ -41,7 +41,7 @@ pub enum Key {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Of {
     /// The project, by name or id; a project's key implies it
-    #[arg(short, long, add = ArgValueCandidates::new(complete::projects))]
+    #[arg(short, long, add = ArgValueCompleter::new(complete::projects))]
     pub project: Option<String>,
     /// The organization, where a project's name alone is ambiguous
     #[arg(long)]
@@ -120,7 +120,7 @@ pub struct List {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Which {
     /// Its id, name or public text
-    #[arg(add = ArgValueCandidates::new(complete::keys))]
+    #[arg(add = ArgValueCompleter::new(complete::keys))]
     pub key: String,
     #[command(flatten)]
     pub of: Of,
@@ -157,7 +157,8 @@ pub struct Revoke {
 minutes unless it is kept; every sink gets the new secret on its stdin; the new secret is checked, first
 by a call to Pulse, then by your commands; only then does the old key get its end. A failure before that
 revokes the successor, leaves the old key as it was and exits 12, or 11 when a sink had stored the
-secret. Commands run in a shell, without any PULSE_ and LIVEKIT_ variable.
+secret. Commands run in a shell, without the variables that are Pulse's or LiveKit's or may hold their
+secrets.
 
 Examples:
   pulse key rotate default --project standup --yes

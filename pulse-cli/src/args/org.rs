@@ -1,6 +1,6 @@
 //! `pulse org`.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use pulse_core::model::{
     organization::Plan,
     text::{Email, LabelFilter, Name},
@@ -87,7 +87,7 @@ pub struct Get {
 
 /// `pulse org update`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:
+#[command(group(ArgGroup::new("something").required(true).multiple(true).args(["name", "email", "plan", "labels", "clear_labels"])), after_long_help = "Examples:
   pulse org update acme --plan Enterprise
   pulse org update acme --label tier=gold --if-match 3")]
 pub struct Update {

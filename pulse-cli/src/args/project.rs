@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCandidates;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use pulse_core::model::{
     organization::Plan,
     text::{LabelFilter, LiveKitUrl, Name, Note, RegionName, WebhookUrl},
@@ -42,7 +42,7 @@ pub enum Project {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Which {
     /// Its name or id
-    #[arg(add = ArgValueCandidates::new(complete::projects))]
+    #[arg(add = ArgValueCompleter::new(complete::projects))]
     pub project: String,
     /// The organization, where a name alone is ambiguous
     #[arg(long)]
@@ -165,7 +165,10 @@ pub enum Clearable {
 
 /// `pulse project update`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:
+#[command(group(ArgGroup::new("something").required(true).multiple(true).args([
+    "name", "region", "labels", "clear", "webhook_url", "livekit_url", "livekit_api_key", "livekit_api_secret_file",
+    "storage_file", "presets_file", "requests_per_minute", "max_token_ttl",
+])), after_long_help = "Examples:
   pulse project update standup --name daily
   pulse project update standup --clear webhook-url,labels
   pulse project update standup --max-token-ttl 2h --if-match 4")]

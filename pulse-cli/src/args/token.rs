@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::ArgValueCompleter;
 use pulse_core::{
     media::{
         grants::TrackSource,
@@ -43,7 +43,7 @@ pub enum Token {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Of {
     /// The project, by name or id; a project's key implies it
-    #[arg(short, long, add = ArgValueCandidates::new(complete::projects))]
+    #[arg(short, long, add = ArgValueCompleter::new(complete::projects))]
     pub project: Option<String>,
     /// The organization, where a project's name alone is ambiguous
     #[arg(long)]
@@ -145,9 +145,9 @@ Examples:
 pub struct Revoke {
     #[command(flatten)]
     pub of: Of,
-    /// This token and all that were refreshed from it; - for stdin
-    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
-    pub token: Option<String>,
+    /// The token in this file and all that were refreshed from it; - for stdin
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, value_parser = not_a_token)]
+    pub token: Option<PathBuf>,
     /// The token with this id and all that were refreshed from it
     #[arg(long)]
     pub jti: Option<String>,
@@ -168,6 +168,14 @@ pub struct Revoke {
     pub reason: Option<Note>,
     #[command(flatten)]
     pub change: Change,
+}
+
+/// The path of a file with a token. Who writes the token itself is told so without repeating it.
+fn not_a_token(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with("eyJ") && text.matches('.').count() == 2 {
+        return Err("a token is never a flag's value: write it to a file, or to stdin and use -".to_owned());
+    }
+    Ok(text.into())
 }
 
 /// `pulse token inspect`.

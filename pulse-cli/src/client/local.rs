@@ -11,13 +11,14 @@ use pulse_core::{
     entropy::SystemEntropy,
     error::Code,
     metrics::Metrics,
-    op::{Call, Operation, Origin},
+    op::{self, Call, Operation, Origin},
+    outbound::AddressPolicy,
     plane::{Answer, ControlPlane},
     registry,
     wire::{self, Incoming, Request},
 };
 
-use reqwest::header::{HeaderMap, IF_MATCH};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -39,6 +40,15 @@ impl std::fmt::Debug for Local {
 
 /// The settings of a local command: those that pulsed would read, with `store` over them.
 pub fn settings(session: &Session, store: Option<&str>) -> Result<Settings, Failure> {
+    Ok(Settings::resolve(&sources(session, store)?).map_err(|faults| faults_error(&faults))?)
+}
+
+/// What this command line may connect to.
+pub(super) fn address_policy(session: &Session) -> Result<AddressPolicy, Failure> {
+    Ok(sources(session, None)?.address_policy().map_err(|faults| faults_error(&faults))?)
+}
+
+fn sources(session: &Session, store: Option<&str>) -> Result<Sources, Failure> {
     let mut sources = Sources::new();
     if let Some(store) = store {
         sources = sources.with(SourceKind::Flag, BTreeMap::from([("PULSE_STORE".to_owned(), store.to_owned())]));
@@ -53,18 +63,21 @@ pub fn settings(session: &Session, store: Option<&str>) -> Result<Settings, Fail
         let values = toml(&crate::input::text(path)?).map_err(|faults| faults_error(&faults))?;
         sources = sources.with(SourceKind::ConfigFile, values);
     }
-    Ok(Settings::resolve(&sources).map_err(|faults| faults_error(&faults))?)
+    Ok(sources)
 }
 
 impl Local {
     /// Opens the store.
     pub async fn open(session: &Session, store: Option<&str>, opening: Opening) -> Result<Self, Failure> {
-        let settings = settings(session, store)?;
+        let mut settings = settings(session, store)?;
         if let StoreLocation::Sqlite(path) = &settings.store
-            && opening == Opening::Existing
             && !path.exists()
         {
-            return Err(missing(path));
+            match opening {
+                Opening::Existing => return Err(missing(path)),
+                Opening::OrMake => {}
+                Opening::OrImagine => settings.store = StoreLocation::Memory,
+            }
         }
         let metrics = Metrics::new()?;
         let entropy = Arc::new(SystemEntropy::default());
@@ -98,17 +111,9 @@ impl Local {
         let none = || Error::new(Code::NoRoute, format!("there is no {method} {path} that works on a store"));
         let (route, fields) = crate::cmd::route(method, path).ok_or_else(none)?;
         let mut call = self.call_of();
-        let (dry, rest): (Vec<_>, Vec<_>) =
-            form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "dry_run");
-        call.dry_run = dry.iter().any(|(_, value)| value == "true") && route.meta.is_mutation();
-        let version = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
-        call.if_match = version
-            .map(|text| text.trim_matches('"').parse())
-            .transpose()
-            .map_err(|_| Failure::usage("If-Match is not a version"))?;
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
+        let query = call.read_options(&route.meta, query, headers)?;
         let incoming = Incoming { path: &fields, query: &query, body: body.as_bytes() };
-        let reply = route.call(self.plane(), &call, incoming).await.map_err(explained)?;
+        let reply = route.call(self.plane(), &call, incoming).await?;
         serde_json::from_slice(&reply.body).map_err(|error| Failure::unexpected(error.to_string()))
     }
 
@@ -131,18 +136,7 @@ impl Local {
         if let Some(printer) = &self.trace {
             printer.note(&format!("* {} on {}", O::META.id, self.plane().parts().store.info().location));
         }
-        self.plane().execute(&call, &op).await.map_err(explained)
-    }
-}
-
-/// A failure of this very process shows its cause: there is no log in which it would stand.
-fn explained(error: Error) -> Failure {
-    let internal = matches!(error.code(), Code::Internal | Code::StoreUnavailable);
-    let cause = error.cause().map(ToString::to_string).filter(|_| internal);
-    let failure = Failure::from(error);
-    match cause {
-        Some(cause) => failure.hint(format!("Cause: {cause}")),
-        None => failure,
+        Ok(self.plane().execute(&call, &op).await?)
     }
 }
 
@@ -166,11 +160,7 @@ pub fn path_fields(pattern: &str, path: &str) -> Vec<(String, String)> {
 
 /// A new request id.
 pub(super) fn request_id() -> String {
-    use pulse_core::entropy::Entropy as _;
-    let mut bytes = [0_u8; 12];
-    SystemEntropy::default().fill(&mut bytes);
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("req_{digits}")
+    op::request_id(&SystemEntropy::default())
 }
 
 /// The user of this process by the user database: a variable could be set to anything.

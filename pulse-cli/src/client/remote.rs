@@ -1,11 +1,14 @@
-//! Operations by a server over HTTP: no proxy, no redirects, retries within bounds. A change carries an idempotency key
-//! that stays the same over retries, so that a lost answer never makes it happen twice.
+//! Operations by a server over HTTP: no proxy, no redirects, retries within bounds.
+//!
+//! A request is repeated only when repeating cannot do harm. A changing `POST` carries an idempotency key that stays the
+//! same over its tries; other requests say for themselves whether they may be done twice, see [`Twice`].
 
 use std::{cell::Cell, time::Duration};
 
 use pulse_core::{
     error::{Code, Error, Problem},
     op::{Method, Operation},
+    outbound::AddressPolicy,
     plane::{Answer, DryRun},
     secret::Secret,
     wire::Request,
@@ -20,14 +23,16 @@ use url::Url;
 use super::{CallOptions, local::request_id, trace};
 use crate::{exit::Failure, ui::Printer};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of one request.
 const TRIES: u32 = 4;
+/// Tries of one request without an answer: whether somebody listens rarely changes within a second.
+const UNANSWERED_TRIES: u32 = 3;
 /// The longest wait between two tries: a server that asks for more is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The wait before the second try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 32 << 20;
 
@@ -47,6 +52,35 @@ impl std::fmt::Debug for Remote {
     }
 }
 
+/// Whether a request may be done twice, which decides what happens when nobody knows if it was done once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// It reads, or the server recognizes its second arrival, or it comes to the same.
+    Fine,
+    /// The second arrival would be judged against what the first has changed.
+    Harmful,
+}
+
+impl Twice {
+    /// What the method and the headers of a change say: a `PUT` or `DELETE` states what is to be, unless it names the
+    /// version that it wants to change; anything else needs an idempotency key.
+    fn of_change(method: &str, headers: &HeaderMap) -> Self {
+        let fine = match method {
+            "GET" => true,
+            "PUT" | "DELETE" => !headers.contains_key(IF_MATCH),
+            _ => headers.contains_key(IDEMPOTENCY_KEY),
+        };
+        if fine { Self::Fine } else { Self::Harmful }
+    }
+}
+
+/// A request that got no answer.
+struct Unanswered {
+    failure: Failure,
+    /// Whether the server may have got it all the same.
+    sent: bool,
+}
+
 /// An answer as it came.
 #[derive(Debug)]
 pub struct RawAnswer {
@@ -60,20 +94,20 @@ pub struct RawAnswer {
 
 impl Remote {
     /// A client for the server at `base`.
-    pub fn new(base: Url, token: Option<Secret>, verbose: bool, printer: Printer) -> Result<Self, Failure> {
+    pub fn new(
+        base: Url,
+        policy: &AddressPolicy,
+        token: Option<Secret>,
+        trace: Option<Printer>,
+    ) -> Result<Self, Failure> {
+        policy.check_literal(&base)?;
         pulse_core::boot::open::install_cryptography();
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .user_agent(concat!("pulse/", env!("CARGO_PKG_VERSION")));
+        let mut builder = policy.client().timeout(TOTAL_TIMEOUT);
         if base.scheme() == "http" {
             // No certificate is looked at, so none is loaded.
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|_| Failure::unexpected("the HTTP client cannot be made"))?;
-        let trace = verbose.then_some(printer);
         let idempotency = request_id().replacen("req", "pulse", 1);
         Ok(Self { http, base, token, trace, idempotency, calls: Cell::new(0) })
     }
@@ -102,18 +136,20 @@ impl Remote {
         if dry_run {
             path.push_str(if path.contains('?') { "&dry_run=true" } else { "?dry_run=true" });
         }
+        let changes = O::META.is_mutation() && !dry_run;
         let mut headers = HeaderMap::new();
-        if O::META.is_mutation() && O::META.method == Method::Post && !dry_run {
+        if changes && O::META.method == Method::Post {
             let number = self.calls.replace(self.calls.get() + 1);
-            headers
-                .insert(HeaderName::from_static("idempotency-key"), header(&format!("{}-{number}", self.idempotency))?);
+            headers.insert(IDEMPOTENCY_KEY, header(&format!("{}-{number}", self.idempotency))?);
         }
         if let Some(version) = options.if_match {
             headers.insert(IF_MATCH, header(&format!("\"{version}\""))?);
         }
+        let method = request.method.name();
+        let twice = if changes { Twice::of_change(method, &headers) } else { Twice::Fine };
         let body = request.body.as_ref().map(ToString::to_string);
-        let answer = self.send(request.method.name(), &path, headers, body).await?;
-        let body = answer.success().map_err(|failure| self.advised(failure))?;
+        let answer = self.send(method, &path, headers, body, twice).await?;
+        let body = answer.success()?;
         let unreadable = |_| {
             Failure::unexpected("the server's answer is not what this version of pulse expects")
                 .hint("Is this a Pulse server, and of the same version? pulse status -v shows its answers.")
@@ -125,8 +161,8 @@ impl Remote {
         Ok(Answer::Done { output: serde_json::from_slice(&body).map_err(unreadable)?, replayed: false })
     }
 
-    /// Sends a request that may be a change, with an idempotency key.
-    pub async fn send_change(
+    /// Sends a request of unknown shape, which may be a change.
+    pub async fn send_raw(
         &self,
         method: &str,
         path: &str,
@@ -134,26 +170,25 @@ impl Remote {
         body: Option<String>,
     ) -> Result<RawAnswer, Failure> {
         if method == "POST" {
-            headers.entry(HeaderName::from_static("idempotency-key")).or_insert(header(&self.idempotency)?);
+            headers.entry(IDEMPOTENCY_KEY).or_insert(header(&self.idempotency)?);
         }
-        self.send(method, path, headers, body).await
+        let twice = Twice::of_change(method, &headers);
+        self.send(method, path, headers, body, twice).await
     }
 
-    /// Sends a request, again while that may help.
-    pub async fn send(
+    /// Sends a request, again while that may help and cannot harm.
+    async fn send(
         &self,
         method: &str,
         path: &str,
         mut headers: HeaderMap,
         body: Option<String>,
+        twice: Twice,
     ) -> Result<RawAnswer, Failure> {
         if let Some(token) = &self.token {
-            let mut value = header(&format!("Bearer {}", token.expose()))?;
-            value.set_sensitive(true);
-            headers.entry(AUTHORIZATION).or_insert(value);
+            headers.entry(AUTHORIZATION).or_insert(header(&format!("Bearer {}", token.expose()))?);
         }
-        let id = request_id();
-        headers.entry(HeaderName::from_static("x-request-id")).or_insert(header(&id)?);
+        headers.entry(HeaderName::from_static("x-request-id")).or_insert(header(&request_id())?);
         if body.is_some() {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
@@ -161,24 +196,31 @@ impl Remote {
         let url: Url = url.parse().map_err(|_| Failure::usage(format!("{path:?} is not a path")))?;
         let method: reqwest::Method =
             method.parse().map_err(|_| Failure::usage(format!("{method:?} is not an HTTP method")))?;
-        let mut wait = FIRST_WAIT;
-        for attempt in 1..=TRIES {
+        let (mut wait, mut tries, mut unanswered) = (FIRST_WAIT, 0, 0);
+        loop {
+            tries += 1;
             self.trace_request(&method, &url, &headers, body.as_deref());
-            let answer = self.once(&method, &url, &headers, body.as_deref()).await;
-            let pause = match &answer {
-                Ok(answer) if answer.may_be_repeated() => answer.retry_after.map_or(wait, Duration::from_secs),
-                // Nobody listens: that rarely changes within a second, so it is tried only once more.
-                Err(failure) if failure.code() == "unreachable" && attempt < 3 => wait,
-                _ => return answer,
+            let outcome = self.once(&method, &url, &headers, body.as_deref()).await;
+            let pause = match &outcome {
+                Ok(answer) => answer.pause(twice, wait).filter(|pause| *pause <= LONGEST_WAIT),
+                Err(none) => {
+                    unanswered += 1;
+                    let safe = twice == Twice::Fine || !none.sent;
+                    Some(wait).filter(|_| safe && unanswered < UNANSWERED_TRIES)
+                }
             };
-            if attempt == TRIES || pause > LONGEST_WAIT {
-                return answer;
-            }
+            let Some(pause) = pause.filter(|_| tries < TRIES) else {
+                return outcome.map_err(|Unanswered { failure, sent }| match twice {
+                    Twice::Harmful if sent => {
+                        failure.hint("It may have been done all the same: look before you repeat it.")
+                    }
+                    _ => failure,
+                });
+            };
             self.say(&format!("* again in {} ms", pause.as_millis()));
             tokio::time::sleep(pause).await;
             wait *= 2;
         }
-        Err(Failure::unexpected("the request was never sent"))
     }
 
     async fn once(
@@ -187,40 +229,28 @@ impl Remote {
         url: &Url,
         headers: &HeaderMap,
         body: Option<&str>,
-    ) -> Result<RawAnswer, Failure> {
+    ) -> Result<RawAnswer, Unanswered> {
         let mut request = self.http.request(method.clone(), url.clone()).headers(headers.clone());
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        let mut response = request.send().await.map_err(|cause| self.unreachable(&cause))?;
+        let mut response = request.send().await.map_err(|cause| self.unanswered(&cause))?;
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (request_id, status) = (text("x-request-id"), response.status());
         let retry_after = text(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|cause| self.unreachable(&cause))? {
+        while let Some(chunk) = response.chunk().await.map_err(|cause| self.unanswered(&cause))? {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > MAX_ANSWER {
-                return Err(Failure::unexpected("the server's answer is larger than 32 MiB"));
+                let failure = Failure::unexpected("the server's answer is larger than 32 MiB");
+                return Err(Unanswered { failure, sent: true });
             }
         }
         self.trace_answer(status, &body);
         Ok(RawAnswer { status: status.as_u16(), body, request_id, retry_after })
     }
 
-    /// Says how this program, and not some HTTP client, is given credentials.
-    fn advised(&self, failure: Failure) -> Failure {
-        match (failure.code(), &self.token) {
-            ("unauthenticated", None) => failure.hint(
-                "No token was sent. Use --token-file FILE, PULSE_TOKEN, or a context that has one; pulse help targets.",
-            ),
-            ("unauthenticated", Some(_)) => failure.hint(
-                "The token is not one of this server, or its time is over. pulse config explain shows the target.",
-            ),
-            _ => failure,
-        }
-    }
-
-    fn unreachable(&self, cause: &reqwest::Error) -> Failure {
+    fn unanswered(&self, cause: &reqwest::Error) -> Unanswered {
         let mut reason: &dyn std::error::Error = cause;
         while let Some(deeper) = reason.source() {
             reason = deeper;
@@ -228,7 +258,8 @@ impl Remote {
         let why = if cause.is_timeout() { "it did not answer in time".to_owned() } else { reason.to_string() };
         self.say(&format!("* {why}"));
         let host = self.base.as_str().trim_end_matches('/');
-        Failure::from(Error::new(Code::Unreachable, format!("the server {host} cannot be reached: {why}")))
+        let error = Error::new(Code::Unreachable, format!("the server {host} cannot be reached: {why}"));
+        Unanswered { failure: Failure::from(error), sent: !cause.is_connect() }
     }
 
     fn say(&self, line: &str) {
@@ -243,11 +274,8 @@ impl Remote {
         }
         self.say(&format!("> {method} {url}"));
         for (name, value) in headers {
-            let value = if value.is_sensitive() || *name == AUTHORIZATION {
-                "<set>"
-            } else {
-                value.to_str().unwrap_or("<binary>")
-            };
+            let secret = trace::is_secret_header(name.as_str());
+            let value = if secret { "<set>" } else { value.to_str().unwrap_or("<binary>") };
             self.say(&format!("> {name}: {value}"));
         }
         if let Some(body) = body {
@@ -264,8 +292,16 @@ impl Remote {
 }
 
 impl RawAnswer {
-    fn may_be_repeated(&self) -> bool {
-        matches!(self.status, 429 | 503)
+    /// How long to wait before the request is sent again; `None` when that would not help, or could do harm.
+    fn pause(&self, twice: Twice, wait: Duration) -> Option<Duration> {
+        let again = match self.status {
+            // Refused before anything was looked at.
+            429 => true,
+            // The server, or a proxy before it, does not say how far it had come.
+            502..=504 => twice == Twice::Fine,
+            _ => false,
+        };
+        again.then(|| self.retry_after.map_or(wait, Duration::from_secs))
     }
 
     /// The body of a success, or the failure that the answer tells.
@@ -278,6 +314,11 @@ impl RawAnswer {
             Ok(problem) => {
                 let id = problem.request_id.clone().or_else(|| id.map(str::to_owned));
                 Err(Failure::from(Error::from_problem(problem)).request_id(id.as_deref()))
+            }
+            // Not Pulse's own words: something before it limits requests.
+            Err(_) if self.status == 429 => {
+                let error = Error::new(Code::RateLimited, "too many requests, says what stands before the server");
+                Err(Failure::from(error.retry_after(self.retry_after.unwrap_or(1))).request_id(id))
             }
             Err(_) => Err(Failure::unexpected(format!("the server answered {} without saying why", self.status))
                 .hint("Is this the address of a Pulse server?")

@@ -40,7 +40,7 @@ pub(super) async fn run(session: &Session, args: Api) -> Outcome {
         Client::Remote(remote) => {
             let method = args.method.to_ascii_uppercase();
             // A change of unknown shape is sent with a key of its own, so that a retry does not repeat it.
-            let answer = remote.send_change(&method, &args.path, headers, body).await?;
+            let answer = remote.send_raw(&method, &args.path, headers, body).await?;
             let value = answer.value();
             answer.success()?;
             show(session, &value)

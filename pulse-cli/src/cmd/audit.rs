@@ -5,10 +5,12 @@ use pulse_core::ops::audit::ListAudit;
 use super::{DONE, listing};
 use crate::{args::system, exit::Outcome, names, session::Session, ui::View};
 
-const VIEW: View = View::new(
+pub(super) const VIEW: View = View::new(
     &["occurred_at", "action", "outcome", "actor.id", "targets"],
     &["id", "log", "seq", "context.origin", "context.ip", "context.request_id", "changes"],
 )
+// In no table, but a program may want them as columns.
+.detail(&["org_id", "prev", "hash"])
 .id("id");
 
 pub(super) async fn list(session: &Session, args: system::AuditList) -> Outcome {

@@ -13,8 +13,9 @@ use crate::{
     ui::View,
 };
 
-const VIEW: View = View::new(&["name", "default", "server", "store", "org", "project", "has_token"], &[]).id("name");
-const RULES: View = View::new(&["order", "rule", "value", "used"], &[]).id("rule");
+pub(super) const VIEW: View =
+    View::new(&["name", "default", "server", "store", "org", "project", "has_token"], &[]).id("name");
+pub(super) const RULES: View = View::new(&["order", "rule", "value", "used"], &[]).id("rule");
 
 /// A context as it is shown.
 #[derive(Debug, Serialize)]

@@ -1,12 +1,15 @@
 //! `pulse key`, without rotation and scan.
 
 use pulse_core::{
-    error::Code,
     model::api_key::{ApiKeyView, Constraints, KeyStatus},
     ops::keys::{CreateKey, GetKey, ListKeys, RevokeKey},
 };
 
-use super::{DONE, listing, org::stakes, rotate, scan};
+use super::{
+    DONE,
+    change::{confirm, forgiving},
+    listing, rotate, scan,
+};
 use crate::{
     args::{
         Paging,
@@ -16,6 +19,7 @@ use crate::{
     client::{CallOptions, Client},
     exit::{Exit, Outcome},
     names,
+    pages::walk,
     session::Session,
     ui::View,
 };
@@ -56,9 +60,10 @@ pub(super) const VIEW: View = View::new(
     "created_by",
     "created_at",
     "version",
-]);
+])
+.shown_once("pulse_api_secret", "pulse key rotate");
 
-const USAGE: View = View::new(
+pub(super) const USAGE: View = View::new(
     &["id", "name", "state", "last_used_at", "last_used_ip", "created_at"],
     &["pulse_api_key", "primary", "expires_at", "created_by"],
 );
@@ -99,9 +104,6 @@ async fn create(session: &Session, args: key::Create) -> Outcome {
         expires_at: args.expires_at.or(in_time),
     };
     session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
-    if !args.change.dry_run {
-        session.printer.advice("The secret is shown this once: keep it now.");
-    }
     DONE
 }
 
@@ -147,7 +149,7 @@ async fn filtered(
 ) -> Result<usize, crate::exit::Failure> {
     let mut shown = session.printer.list(view)?;
     let all = Paging { all: true, ..Paging::default() };
-    listing::walk(client, op, &all, |key| if fits(&key) { shown.row(&key) } else { Ok(()) }).await?;
+    walk(client, op, &all, |key| if fits(&key) { shown.row(&key) } else { Ok(()) }).await?;
     let rows = shown.len();
     shown.finish()?;
     Ok(rows)
@@ -162,27 +164,15 @@ fn ending(fail_on: Option<FailOn>, rows: usize) -> Exit {
 
 async fn revoke(session: &Session, args: key::Revoke) -> Outcome {
     let client = session.client().await?;
-    match revoke_named(session, client, &args).await {
-        Err(failure) if args.ignore_not_found && failure.code() == Code::NotFound.info().name => {
-            session.printer.advice(failure.message());
-            DONE
-        }
-        other => other,
-    }
+    forgiving(session, args.ignore_not_found, revoke_named(session, client, &args).await)
 }
 
 async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) -> Outcome {
     let (id, key_id, _) = names::key(session, client, &args.which).await?;
     let op = RevokeKey { id, key_id, force: args.force.then_some(true), version: None };
     let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
-    if !options.dry_run && !client.is_curl() {
-        let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-        session.prompts().confirm(&format!("Revoke key {}? It stops at once.", args.which.key), &stakes)?;
-    }
-    let answer = client.call(&op, options).await.map_err(|failure| match failure.code() {
-        "last_key" => failure.hint("Create another key first, or revoke this one all the same with --force."),
-        _ => failure,
-    })?;
-    session.printer.answer(&VIEW, answer)?;
+    let question = format!("Revoke key {}? It stops at once.", args.which.key);
+    confirm(session, client, &op, options, &question).await?;
+    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }

@@ -10,17 +10,21 @@ use pulse_core::{
     plane::Answer,
 };
 
-use super::{DONE, listing};
+use super::{
+    DONE,
+    change::{confirm_by_name, forgiving},
+    listing,
+};
 use crate::{
     args::{org, values},
     client::{CallOptions, Client},
-    exit::{Failure, Outcome},
+    exit::Outcome,
     names,
     session::Session,
     ui::View,
 };
 
-const VIEW: View = View::new(
+pub(super) const VIEW: View = View::new(
     &["id", "name", "plan", "admin_email", "created_at"],
     &["labels", "version", "updated_at", "deleted_at", "purge_at"],
 );
@@ -48,7 +52,7 @@ pub(super) async fn run(session: &Session, command: org::Org) -> Outcome {
 }
 
 async fn create(session: &Session, args: org::Create) -> Outcome {
-    let client = session.client_making_store().await?;
+    let client = session.client_making_store(args.change.dry_run).await?;
     let op = CreateOrganization {
         name: args.name.clone(),
         admin_email: args.email,
@@ -93,13 +97,7 @@ async fn update(session: &Session, args: org::Update) -> Outcome {
 
 async fn delete(session: &Session, args: org::Delete) -> Outcome {
     let client = session.client().await?;
-    match delete_named(session, client, &args).await {
-        Err(failure) if args.ignore_not_found && failure.code() == Code::NotFound.info().name => {
-            session.printer.advice(failure.message());
-            DONE
-        }
-        other => other,
-    }
+    forgiving(session, args.ignore_not_found, delete_named(session, client, &args).await)
 }
 
 async fn delete_named(session: &Session, client: &Client, args: &org::Delete) -> Outcome {
@@ -109,20 +107,9 @@ async fn delete_named(session: &Session, client: &Client, args: &org::Delete) ->
     if !options.dry_run && !client.is_curl() {
         let org = client.ask(&GetOrganization { id }).await?;
         if org.deleted_at.is_none() {
-            let stakes = if session.prompts().would_ask(true) { stakes(client, &op).await? } else { Vec::new() };
-            session.prompts().confirm_by_name("organization", org.name.as_str(), &stakes)?;
+            confirm_by_name(session, client, &op, ("organization", org.name.as_str())).await?;
         }
     }
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
-}
-
-/// What a change would touch, as lines for a question.
-pub(super) async fn stakes<O: pulse_core::op::Operation>(client: &Client, op: &O) -> Result<Vec<String>, Failure> {
-    match client.call(op, CallOptions::dry(true)).await? {
-        Answer::DryRun(dry) => {
-            Ok(dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect())
-        }
-        Answer::Done { .. } => Ok(Vec::new()),
-    }
 }

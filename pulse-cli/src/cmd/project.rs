@@ -21,7 +21,11 @@ use pulse_core::{
     secret::SecretText,
 };
 
-use super::{DONE, key, listing, org::stakes};
+use super::{
+    DONE,
+    change::{confirm, confirm_by_name, forgiving},
+    key, listing,
+};
 use crate::{
     args::{
         project::{self, Clearable, Media},
@@ -34,7 +38,7 @@ use crate::{
     ui::View,
 };
 
-const VIEW: View = View::new(
+pub(super) const VIEW: View = View::new(
     &["id", "name", "org_id", "region", "state", "created_at"],
     &["pulse_api_key", "livekit_url", "webhook_url", "labels", "version", "updated_at", "deleted_at"],
 )
@@ -44,12 +48,14 @@ const VIEW: View = View::new(
     "org_id",
     "state",
     "suspend_reason",
+    "suspended_at",
     "region",
     "pulse_api_key",
     "pulse_api_secret",
     "livekit_url",
     "own_livekit",
     "webhook_url",
+    "webhook_active",
     "storage_config",
     "limits",
     "labels",
@@ -59,7 +65,8 @@ const VIEW: View = View::new(
     "deleted_at",
     "purge_at",
     "version",
-]);
+])
+.shown_once("pulse_api_secret", "pulse project regenerate-keys");
 
 pub(super) async fn run(session: &Session, command: project::Project) -> Outcome {
     match command {
@@ -146,12 +153,7 @@ async fn create(session: &Session, args: project::Create) -> Outcome {
             let id = names::project(session, client, args.name.as_str(), Some(&org_id.to_string()), false).await?;
             session.printer.document(&VIEW, &client.ask(&GetProject { id }).await?)?;
         }
-        answer => {
-            session.printer.answer(&VIEW, answer?)?;
-            if !args.change.dry_run {
-                session.printer.advice("The secret is shown this once: keep it now.");
-            }
-        }
+        answer => session.printer.answer(&VIEW, answer?)?,
     }
     DONE
 }
@@ -217,13 +219,7 @@ async fn update(session: &Session, args: project::Update) -> Outcome {
 
 async fn delete(session: &Session, args: project::Delete) -> Outcome {
     let client = session.client().await?;
-    match delete_named(session, client, &args).await {
-        Err(failure) if args.ignore_not_found && failure.code() == Code::NotFound.info().name => {
-            session.printer.advice(failure.message());
-            DONE
-        }
-        other => other,
-    }
+    forgiving(session, args.ignore_not_found, delete_named(session, client, &args).await)
 }
 
 async fn delete_named(session: &Session, client: &Client, args: &project::Delete) -> Outcome {
@@ -233,8 +229,7 @@ async fn delete_named(session: &Session, client: &Client, args: &project::Delete
     if !options.dry_run && !client.is_curl() {
         let project = client.ask(&GetProject { id }).await?;
         if project.state != ProjectState::Deleted {
-            let stakes = if session.prompts().would_ask(true) { stakes(client, &op).await? } else { Vec::new() };
-            session.prompts().confirm_by_name("project", project.name.as_str(), &stakes)?;
+            confirm_by_name(session, client, &op, ("project", project.name.as_str())).await?;
         }
     }
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
@@ -245,13 +240,10 @@ async fn suspend(session: &Session, args: project::Suspend) -> Outcome {
     let client = session.client().await?;
     let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
     let op = SuspendProject { id, reason: args.reason };
-    if !args.change.dry_run && !client.is_curl() {
-        let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-        session
-            .prompts()
-            .confirm(&format!("Suspend project {}? Its keys stop at once.", args.which.project), &stakes)?;
-    }
-    session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    let options = CallOptions::dry(args.change.dry_run);
+    let question = format!("Suspend project {}? Its keys stop at once.", args.which.project);
+    confirm(session, client, &op, options, &question).await?;
+    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }
 
@@ -259,10 +251,9 @@ async fn regenerate(session: &Session, args: project::Regenerate) -> Outcome {
     let client = session.client().await?;
     let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
     let op = RegenerateKeys { id, overlap_seconds: args.overlap.map(Span::seconds) };
-    if !args.change.dry_run && !client.is_curl() {
-        let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-        session.prompts().confirm(&format!("Replace the primary key of project {}?", args.which.project), &stakes)?;
-    }
-    session.printer.answer(&key::VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    let options = CallOptions::dry(args.change.dry_run);
+    let question = format!("Replace the primary key of project {}?", args.which.project);
+    confirm(session, client, &op, options, &question).await?;
+    session.printer.answer(&key::VIEW, client.call(&op, options).await?)?;
     DONE
 }

@@ -1,18 +1,23 @@
 //! `pulse key rotate`: a successor that is only pending, sinks, checks, and the commit last. Whatever fails before the
 //! commit takes the successor back and leaves the old key as it was; a crash leaves the successor to end by itself.
+//!
+//! When the commit's answer is lost, the successor itself is asked what became of it. Only a secret that is known to open
+//! nothing is taken out of the sinks: while that is not known, it may be the one that stays.
 
 use pulse_core::{
     id::{KeyId, ProjectId},
-    ops::keys::{CancelRotation, CommitRotation, RotateKey, RotatedKey},
+    model::api_key::KeyStatus,
+    ops::keys::{CancelRotation, CommitRotation, GetKey, RotateKey, RotatedKey, Rotation as Committed},
     plane::Answer,
     secret::SecretText,
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     DONE,
+    change::confirm,
     key::VIEW,
-    org::stakes,
     sinks::{self, Sink, Stored},
 };
 use crate::{
@@ -35,17 +40,17 @@ pub(super) async fn run(session: &Session, args: key::Rotate) -> Outcome {
         session.printer.answer(&VIEW, client.call(&op, options).await?)?;
         return DONE;
     }
-    let hanging = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-    session.prompts().confirm(&format!("Rotate key {}?", args.which.key), &hanging)?;
+    confirm(session, client, &op, options, &format!("Rotate key {}?", args.which.key)).await?;
+    // Before the successor is made: from then on an interruption must take it back.
+    let interruption = if staged { Some(Interruption::listen()?) } else { None };
     let made = match client.call(&op, options).await? {
         Answer::Done { output, .. } => output,
         Answer::DryRun(dry) => dry.result,
     };
-    if staged {
-        return Rotation { session, client, id, key_id, args: &args, made }.run(&sinks).await;
+    if let Some(interruption) = interruption {
+        return Rotation { session, client, id, key_id, args: &args, made }.run(&sinks, interruption).await;
     }
     session.printer.document(&VIEW, &made)?;
-    session.printer.advice("The secret is shown this once: keep it now.");
     DONE
 }
 
@@ -65,30 +70,46 @@ struct Broken {
     why: Failure,
 }
 
+/// What became of the successor after a failure.
+enum Fate {
+    /// It opens nothing any more, and the old key is as it was.
+    Ended,
+    /// It was committed all the same.
+    Kept(Box<Committed>),
+    /// Nobody can say.
+    Unknown,
+}
+
 impl Rotation<'_> {
-    async fn run(self, sinks: &[Sink]) -> Outcome {
+    async fn run(self, sinks: &[Sink], mut interruption: Interruption) -> Outcome {
         let mut stored = Vec::new();
-        let secret = match &self.made.pulse_api_secret {
-            Some(secret) => secret.clone(),
-            None => {
-                let why = Failure::unexpected("the answer has no secret");
-                return Err(self.roll_back(Broken { step: "create", why }, stored).await);
-            }
+        let Some(secret) = self.made.pulse_api_secret.clone() else {
+            let why = Failure::unexpected("the answer has no secret");
+            return Err(self.failed(Broken { step: "create", why }, self.take_back().await, stored));
         };
         let steps = self.hand_on(sinks, &secret, &mut stored);
         let ended = tokio::select! {
+            // In this order: a step's own command may be what sends the interruption, and ends at the same moment.
+            biased;
+            () = interruption.came() => Err(Broken { step: "interrupted", why: Failure::interrupted() }),
             ended = steps => ended,
-            _ = tokio::signal::ctrl_c() => Err(Broken { step: "interrupted", why: Failure::interrupted() }),
         };
         if let Err(broken) = ended {
-            return Err(self.roll_back(broken, stored).await);
+            return Err(self.failed(broken, self.take_back().await, stored));
         }
         let commit =
             CommitRotation { id: self.id, key_id: self.key_id, overlap_seconds: self.args.overlap.map(Span::seconds) };
-        match self.client.call(&commit, CallOptions::default()).await {
-            Ok(answer) => self.show(answer.into_output(), &secret, &stored),
-            Err(why) => Err(self.roll_back(Broken { step: "commit", why }, stored).await),
-        }
+        let committed = match self.client.call(&commit, CallOptions::default()).await {
+            Ok(answer) => answer.into_output(),
+            Err(why) => match self.take_back().await {
+                Fate::Kept(rotation) => {
+                    self.session.printer.advice("the answer to the commit was lost, but the new key was kept");
+                    *rotation
+                }
+                fate => return Err(self.failed(Broken { step: "commit", why }, fate, stored)),
+            },
+        };
+        self.show(committed, &secret, &stored)
     }
 
     /// Runs the sinks, then the checks.
@@ -111,30 +132,57 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Takes the successor back and says what is left of it.
-    async fn roll_back(&self, broken: Broken, stored: Vec<Stored>) -> Failure {
+    /// Revokes the successor; when that fails, because the answer to an earlier try was lost perhaps, looks at it.
+    async fn take_back(&self) -> Fate {
         let cancel = CancelRotation { id: self.id, key_id: self.key_id };
-        let cancelled = self.client.call(&cancel, CallOptions::default()).await;
-        let left: Vec<String> = stored.into_iter().filter_map(Stored::undo).collect();
-        let rolled_back = cancelled.is_ok();
-        let interrupted = broken.step == "interrupted";
-        let exit = match (left.is_empty(), interrupted) {
-            (_, true) => INTERRUPTED,
-            (true, false) => AWAITED_FAILED,
-            (false, false) => PARTLY,
-        };
-        let fate = if rolled_back {
-            "the successor was revoked and the old key is as it was"
-        } else {
-            "the successor could not be revoked; unless it was kept just now, it ends by itself within 15 minutes"
-        };
-        let mut hint = broken.why.hint_text().map(|hint| format!("{hint} ")).unwrap_or_default();
-        if !left.is_empty() {
-            hint.push_str(&format!("The revoked secret is still in: {}.", left.join(", ")));
+        if self.client.call(&cancel, CallOptions::default()).await.is_ok() {
+            return Fate::Ended;
         }
-        let message = format!("the rotation failed ({}): {}; {fate}", broken.step, broken.why.message());
+        let key = async |key_id| self.client.ask(&GetKey { id: self.id, key_id }).await;
+        match (key(self.made.key.id).await, key(self.key_id).await) {
+            (Ok(new), Ok(old)) => match new.state {
+                KeyStatus::Revoked | KeyStatus::Expired => Fate::Ended,
+                KeyStatus::Active | KeyStatus::Rotated => Fate::Kept(Box::new(Committed { key: new, replaces: old })),
+                KeyStatus::Pending => Fate::Unknown,
+            },
+            _ => Fate::Unknown,
+        }
+    }
+
+    /// Takes the secret out of the sinks where that is safe, and says what is left of the rotation.
+    fn failed(&self, broken: Broken, fate: Fate, stored: Vec<Stored>) -> Failure {
+        let rolled_back = matches!(fate, Fate::Ended);
+        let left: Vec<String> = if rolled_back {
+            stored.into_iter().filter_map(Stored::undo).collect()
+        } else {
+            stored.iter().map(|stored| stored.name().to_owned()).collect()
+        };
+        let (told, next) = match fate {
+            Fate::Ended => ("the successor was revoked and the old key is as it was", "The revoked secret is still in"),
+            Fate::Kept(_) => ("meanwhile somebody else has kept the successor", "The new secret is in"),
+            Fate::Unknown => (
+                "the successor could not be revoked; unless it was kept just now, it ends by itself within 15 minutes",
+                "The new secret is in",
+            ),
+        };
+        let mut hints: Vec<String> = broken.why.hint_text().map(str::to_owned).into_iter().collect();
+        if matches!(fate, Fate::Unknown) {
+            let look = format!("pulse key get {} --project {}", self.made.key.id, self.id);
+            hints.push(format!(
+                "{look} tells: active means that the rotation is done, anything else that the old key stays."
+            ));
+        }
+        if !left.is_empty() {
+            hints.push(format!("{next}: {}.", left.join(", ")));
+        }
+        let exit = match (broken.step, left.is_empty()) {
+            ("interrupted", _) => INTERRUPTED,
+            (_, true) => AWAITED_FAILED,
+            (_, false) => PARTLY,
+        };
+        let message = format!("the rotation failed ({}): {}; {told}", broken.step, broken.why.message());
         Failure::new(exit, "rotation_failed", message)
-            .hint(hint.trim().to_owned())
+            .hint(hints.join(" "))
             .detail("step", broken.step)
             .detail("rolled_back", rolled_back)
             .detail("stored_in", left)
@@ -142,7 +190,7 @@ impl Rotation<'_> {
             .detail("key_id", self.key_id.to_string())
     }
 
-    fn show(&self, rotation: pulse_core::ops::keys::Rotation, secret: &SecretText, stored: &[Stored]) -> Outcome {
+    fn show(&self, rotation: Committed, secret: &SecretText, stored: &[Stored]) -> Outcome {
         let mut value = serde_json::to_value(rotation).map_err(|error| Failure::unexpected(error.to_string()))?;
         if let Value::Object(fields) = &mut value {
             if self.args.show_secret || stored.is_empty() {
@@ -153,5 +201,27 @@ impl Rotation<'_> {
         }
         self.session.printer.value(&VIEW, &value)?;
         DONE
+    }
+}
+
+/// What stops a rotation from outside: the user, or the runner of a job.
+struct Interruption {
+    user: Signal,
+    runner: Signal,
+}
+
+impl Interruption {
+    /// From now on a signal does not end the process any more but is kept until somebody waits for it.
+    fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|cause| Failure::unexpected(format!("signals cannot be listened to: {cause}")));
+        Ok(Self { user: listen(SignalKind::interrupt())?, runner: listen(SignalKind::terminate())? })
+    }
+
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.user.recv() => {}
+            _ = self.runner.recv() => {}
+        }
     }
 }

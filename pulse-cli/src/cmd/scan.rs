@@ -16,7 +16,7 @@ use crate::{
     ui::View,
 };
 
-const VIEW: View = View::new(&["place", "kind", "public_id"], &["file", "line", "column"]).id("place");
+pub(super) const VIEW: View = View::new(&["place", "kind", "public_id"], &["file", "line", "column"]).id("place");
 /// Files above this are passed by, in bytes.
 const MAX_FILE: u64 = 8 << 20;
 /// How much of stdin is read, in bytes.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pulse_core::boot::write_private;
+use pulse_core::files::{PRIVATE, create_private, replace_file};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{args::key, exit::Failure, session::Session};
@@ -100,7 +100,7 @@ impl Sink {
                 Undo::Nothing
             }
             Self::File(path) => {
-                write_private(path, &format!("{secret}\n")).map_err(|cause| failed(path, cause))?;
+                create_private(path, &format!("{secret}\n")).map_err(|cause| failed(path, cause))?;
                 Undo::Remove(path.clone())
             }
             Self::EnvFile(path, name) => set_variable(path, name, secret).map_err(|cause| failed(path, cause))?,
@@ -168,18 +168,12 @@ fn with_variable(text: &str, name: &str, value: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Replaces a file in one step. It stays as private as it was, and a new one is readable by its owner alone.
+/// Replaces a file. It stays as private as it was, and a new one is readable by its owner alone.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     // A link is followed, so that the file behind it is the one that changes.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mode = fs::metadata(&path).map_or(0o600, |found| found.permissions().mode() & 0o777);
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".partial-{}", std::process::id()));
-    let partial = PathBuf::from(name);
-    let _ = fs::remove_file(&partial);
-    write_private(&partial, text)?;
-    fs::set_permissions(&partial, fs::Permissions::from_mode(mode))?;
-    fs::rename(&partial, &path)
+    let mode = fs::metadata(&path).map_or(PRIVATE, |found| found.permissions().mode() & 0o777);
+    replace_file(&path, text, mode)
 }
 
 /// Runs a command in a shell, without Pulse's variables. Its words are repeated only when it fails, and never with the

@@ -1,7 +1,7 @@
 //! `pulse status`, `pulse whoami`, `pulse admin rotate`.
 
 use pulse_core::{
-    boot::write_private,
+    files::create_private,
     ops::{
         admin::{AdminToken, RotateAdminToken},
         me::GetMe,
@@ -20,7 +20,7 @@ use crate::{
     ui::View,
 };
 
-const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
+pub(super) const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
     "target",
     "rule",
     "state",
@@ -36,8 +36,11 @@ const STATUS: View = View::new(&["state"], &[]).id("state").detail(&[
     "schema_version",
     "uptime_seconds",
 ]);
-const ME: View = View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
-const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[]).id("pulse_admin_token");
+pub(super) const ME: View =
+    View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
+pub(super) const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[])
+    .id("pulse_admin_token")
+    .shown_once("pulse_admin_token", "pulse admin rotate");
 
 /// The status with the target that it is of.
 #[derive(Serialize)]
@@ -62,7 +65,13 @@ pub(super) async fn status(session: &Session) -> Outcome {
         session.printer.advice(&format!("target: {} (by {})", target.describe(), target.rule.describe()));
         place(failure)
     })?;
-    session.printer.document(&STATUS, &Shown { target: target.describe(), rule: target.rule.describe(), status })?;
+    // The settings may name the store: then only the open store says where it is.
+    let target = Shown {
+        target: session.client().await?.store().unwrap_or_else(|| target.describe()),
+        rule: target.rule.describe(),
+        status,
+    };
+    session.printer.document(&STATUS, &target)?;
     DONE
 }
 
@@ -91,7 +100,7 @@ pub(super) async fn rotate_admin(session: &Session, args: system::AdminRotate) -
     }
     match (client.call(&RotateAdminToken {}, options).await?, &args.token_to_file) {
         (Answer::Done { output: AdminToken { pulse_admin_token: Some(token), created_at }, .. }, Some(path)) => {
-            if let Err(cause) = write_private(path, &format!("{}\n", token.expose())) {
+            if let Err(cause) = create_private(path, &format!("{}\n", token.expose())) {
                 // The old token is gone: the new one must not be lost as well.
                 session.printer.note(&format!(
                     "{} cannot be written ({cause}); the new token is: {}",

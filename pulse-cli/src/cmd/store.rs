@@ -1,13 +1,14 @@
 //! `pulse store`: work on a whole store, with nothing in between. A server is never asked.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use pulse_core::{
-    boot::open::open_store,
+    boot::open::{connect_mongo, install_cryptography},
     config::{Settings, StoreLocation},
     error::Code,
-    metrics::Metrics,
-    store::{schema::SCHEMA_VERSION, sqlite::maintenance},
+    plane::{Answer, DryRun},
+    secret::Secret,
+    store::{CommitMode, Store as _, mongo::MongoStore, schema::SCHEMA_VERSION, sqlite::maintenance},
 };
 use serde::Serialize;
 
@@ -27,25 +28,34 @@ const MIGRATE: View = View::new(&["path", "from", "to"], &[]).id("to");
 const BACKUP: View = View::new(&["path", "bytes", "schema_version", "taken_at"], &[]).id("path");
 const RESTORE: View = View::new(&["path", "bytes", "schema_version", "previous"], &[]).id("path");
 
-/// What a check or a migration of a store without files shows.
+/// What a warning before a migration says.
+const OLDER: &str = "Older versions of Pulse cannot open it then.";
+
+/// What a check of a MongoDB store shows.
 #[derive(Serialize)]
-struct Remote {
+struct Checked {
     path: String,
     ok: bool,
-    schema_version: u32,
+    schema_version: Option<u32>,
+    problems: Vec<String>,
 }
 
-/// What a migration, or a restore, would do.
+/// What a migration of a MongoDB store shows.
 #[derive(Serialize)]
-struct Foretold {
-    dry_run: bool,
-    result: FutureStore,
-}
-
-#[derive(Serialize)]
-struct FutureStore {
+struct Migrated {
     path: String,
+    from: Option<u32>,
     to: u32,
+}
+
+/// How the result of a command is shown.
+pub(super) fn view(command: &Store) -> &'static View {
+    match command {
+        Store::Check => &CHECK,
+        Store::Migrate(_) => &MIGRATE,
+        Store::Backup(_) => &BACKUP,
+        Store::Restore(_) => &RESTORE,
+    }
 }
 
 pub(super) async fn run(session: &Session, command: Store) -> Outcome {
@@ -58,19 +68,20 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
         }
         (Store::Migrate(args), StoreLocation::Sqlite(path)) => {
             if args.dry_run {
-                return foretell(session, path.display().to_string());
+                return foretell(session, &MIGRATE, maintenance::migrate(path, CommitMode::Check)?);
             }
-            session.prompts().confirm(
-                &format!("Migrate {}?", path.display()),
-                &["Older versions of Pulse cannot open it then.".to_owned()],
-            )?;
-            session.printer.document(&MIGRATE, &maintenance::migrate(path)?)?;
+            session.prompts().confirm(&format!("Migrate {}?", path.display()), &[OLDER.to_owned()])?;
+            session.printer.document(&MIGRATE, &maintenance::migrate(path, CommitMode::Apply)?)?;
             DONE
         }
         (Store::Backup(args), StoreLocation::Sqlite(path)) => backup(session, path, &args),
         (Store::Restore(args), StoreLocation::Sqlite(path)) => restore(session, path, &args),
-        (Store::Check, StoreLocation::Mongo { .. }) => mongo(session, &settings, None).await,
-        (Store::Migrate(args), StoreLocation::Mongo { .. }) => mongo(session, &settings, Some(&args)).await,
+        (Store::Check, StoreLocation::Mongo { uri, database }) => {
+            Mongo::open(&settings, uri, database.as_deref()).await?.check(session)
+        }
+        (Store::Migrate(args), StoreLocation::Mongo { uri, database }) => {
+            Mongo::open(&settings, uri, database.as_deref()).await?.migrate(session, &args).await
+        }
         (Store::Backup(_) | Store::Restore(_), StoreLocation::Mongo { .. }) => {
             Err(Failure::usage("a MongoDB store is backed up with MongoDB's own tools")
                 .hint("mongodump and mongorestore, with --oplog."))
@@ -87,11 +98,8 @@ fn settings(session: &Session) -> Result<Settings, Failure> {
     }
 }
 
-fn foretell(session: &Session, path: String) -> Outcome {
-    session
-        .printer
-        .document(&MIGRATE, &Foretold { dry_run: true, result: FutureStore { path, to: SCHEMA_VERSION } })?;
-    session.printer.advice("dry run: nothing was changed");
+fn foretell(session: &Session, view: &View, result: impl Serialize) -> Outcome {
+    session.printer.answer(view, Answer::DryRun(DryRun { dry_run: true, result, effects: BTreeMap::new() }))?;
     DONE
 }
 
@@ -116,35 +124,63 @@ fn backup(session: &Session, path: &Path, args: &Backup) -> Outcome {
 
 fn restore(session: &Session, path: &Path, args: &Restore) -> Outcome {
     if args.dry_run {
-        return foretell(session, path.display().to_string());
+        let report = maintenance::restore(path, &args.file, session.now(), CommitMode::Check, &mut |_, _| ())?;
+        return foretell(session, &RESTORE, report);
     }
     let question = format!("Put {} in the place of {}?", args.file.display(), path.display());
     session.prompts().confirm(&question, &["The store that is there now is kept beside it.".to_owned()])?;
     let mut bar = progress(session, "restore");
-    let report = maintenance::restore(path, &args.file, session.now(), &mut |done, of| bar.at(done, of));
+    let report =
+        maintenance::restore(path, &args.file, session.now(), CommitMode::Apply, &mut |done, of| bar.at(done, of));
     bar.finish();
-    session.printer.document(&RESTORE, &report?)?;
+    let report = report.map_err(|error| match error.code() {
+        Code::NotFound => Failure::from(error).hint("Name a file that pulse store backup has made."),
+        _ => error.into(),
+    })?;
+    session.printer.document(&RESTORE, &report)?;
     DONE
 }
 
-/// Checks that a MongoDB store can be used, or brings it to this version's schema.
-async fn mongo(session: &Session, settings: &Settings, migrate: Option<&Migrate>) -> Outcome {
-    pulse_core::boot::open::install_cryptography();
-    let opened = open_store(settings, session.clock.clone(), &Metrics::new()?).await?;
-    let path = opened.store.info().location;
-    match migrate {
-        Some(Migrate { dry_run: true }) => return foretell(session, path),
-        Some(_) => {
-            session
-                .prompts()
-                .confirm(&format!("Migrate {path}?"), &["Older versions of Pulse cannot open it then.".to_owned()])?;
-            opened.store.prepare().await?;
-        }
-        None => {}
+/// A MongoDB store before and after what is done to it.
+struct Mongo {
+    store: MongoStore,
+    path: String,
+    /// The version that was found; `None` when there is nothing yet.
+    found: Option<u32>,
+}
+
+impl Mongo {
+    async fn open(settings: &Settings, uri: &Secret, database: Option<&str>) -> Result<Self, Failure> {
+        install_cryptography();
+        let store = connect_mongo(settings, uri, database).await?;
+        let found = store.found_version().await?;
+        Ok(Self { path: store.info().location, found, store })
     }
-    opened.store.ping().await?;
-    opened.store.generation().await?;
-    let schema_version = opened.store.info().schema_version;
-    session.printer.document(&CHECK, &Remote { path, ok: true, schema_version })?;
-    DONE
+
+    /// Says whether it can be used as it is. Nothing is made by looking.
+    fn check(self, session: &Session) -> Outcome {
+        let problem = match self.found {
+            None => Some("there is nothing yet: pulse store migrate, or a start of pulsed, prepares it".to_owned()),
+            Some(old) if old < SCHEMA_VERSION => {
+                Some(format!("the schema has version {old}: pulse store migrate brings it to {SCHEMA_VERSION}"))
+            }
+            Some(_) => None,
+        };
+        let ok = problem.is_none();
+        let problems = Vec::from_iter(problem);
+        session.printer.document(&CHECK, &Checked { path: self.path, ok, schema_version: self.found, problems })?;
+        Ok(if ok { Exit::Done } else { Exit::Found })
+    }
+
+    /// Brings it to this version's schema.
+    async fn migrate(self, session: &Session, args: &Migrate) -> Outcome {
+        if args.dry_run {
+            return foretell(session, &MIGRATE, Migrated { path: self.path, from: self.found, to: SCHEMA_VERSION });
+        }
+        session.prompts().confirm(&format!("Migrate {}?", self.path), &[OLDER.to_owned()])?;
+        self.store.prepare().await?;
+        let to = self.store.info().schema_version;
+        session.printer.document(&MIGRATE, &Migrated { path: self.path, from: self.found, to })?;
+        DONE
+    }
 }

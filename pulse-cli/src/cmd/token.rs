@@ -5,7 +5,7 @@ use pulse_core::{
     ops::tokens::{CreateToken, RefreshToken, RevokeTokens, TokenText, ValidateToken},
 };
 
-use super::{DONE, org::stakes, token_offline};
+use super::{DONE, change::confirm, token_offline};
 use crate::{
     args::{token, values::Span},
     client::{CallOptions, Client},
@@ -35,6 +35,18 @@ const VALIDATION: View = View::new(&["valid", "reasons"], &[]).id("valid").detai
 ]);
 const REVOCATION: View =
     View::new(&["id", "kind", "value", "before", "reason", "expires_at"], &["project_id", "created_at"]).id("id");
+
+/// How the result of a command is shown.
+pub(super) fn view(command: &token::Token) -> &'static View {
+    match command {
+        token::Token::Create(_) | token::Token::Refresh(_) => &VIEW,
+        token::Token::Validate(_) => &VALIDATION,
+        token::Token::Revoke(_) => &REVOCATION,
+        token::Token::Inspect(_) => &token_offline::INSPECTION,
+        token::Token::Lint(_) => &token_offline::FINDING,
+        token::Token::Verify(_) => &token_offline::VERDICT,
+    }
+}
 
 pub(super) async fn run(session: &Session, command: token::Token) -> Outcome {
     match command {
@@ -100,8 +112,8 @@ async fn create(session: &Session, args: token::Create) -> Outcome {
 
 async fn revoke(session: &Session, args: token::Revoke) -> Outcome {
     let client = session.client().await?;
-    let from_token = args.token.as_deref().map(|text| {
-        let claims = decode_unverified(&input::token(text)?).filter(|claims| !claims.jti.is_empty());
+    let from_token = args.token.as_deref().map(|path| {
+        let claims = decode_unverified(input::secret(path)?.expose()).filter(|claims| !claims.jti.is_empty());
         let claims = claims.ok_or_else(|| Failure::usage("this is not a token that Pulse made: it has no jti"))?;
         Ok::<_, Failure>(claims.jti)
     });
@@ -114,10 +126,10 @@ async fn revoke(session: &Session, args: token::Revoke) -> Outcome {
         before: args.before.map(|moment| moment.from(session.now())),
         reason: args.reason,
     };
-    if args.every && !args.change.dry_run && !client.is_curl() {
-        let stakes = if session.prompts().would_ask(false) { stakes(client, &op).await? } else { Vec::new() };
-        session.prompts().confirm("Revoke every token of the project?", &stakes)?;
+    let options = CallOptions::dry(args.change.dry_run);
+    if args.every {
+        confirm(session, client, &op, options, "Revoke every token of the project?").await?;
     }
-    session.printer.answer(&REVOCATION, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    session.printer.answer(&REVOCATION, client.call(&op, options).await?)?;
     DONE
 }

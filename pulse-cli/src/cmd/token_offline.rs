@@ -14,7 +14,7 @@ use crate::{
     ui::View,
 };
 
-const INSPECTION: View = View::new(&["identity", "room"], &[]).id("jti").detail(&[
+pub(super) const INSPECTION: View = View::new(&["identity", "room"], &[]).id("jti").detail(&[
     "algorithm",
     "key",
     "identity",
@@ -27,8 +27,8 @@ const INSPECTION: View = View::new(&["identity", "room"], &[]).id("jti").detail(
     "expires_at",
     "life_seconds",
 ]);
-const FINDING: View = View::new(&["severity", "code", "detail"], &["field"]).id("code");
-const VERDICT: View = View::new(&["valid", "signature", "reasons"], &["expires_at"]).id("valid");
+pub(super) const FINDING: View = View::new(&["severity", "code", "detail"], &["field"]).id("code");
+pub(super) const VERDICT: View = View::new(&["valid", "signature", "reasons"], &["expires_at"]).id("valid");
 
 fn look(session: &Session, token: &str) -> Result<Inspection, Failure> {
     let token = input::token(token)?;

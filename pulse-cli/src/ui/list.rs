@@ -4,7 +4,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Printer, View, form, jq, table, view};
+use super::{
+    Printer, View, form,
+    table::{self, Narrow},
+    view,
+};
 use crate::{args::Output, exit::Failure};
 
 /// A list that is being printed.
@@ -86,7 +90,7 @@ impl<'a> List<'a> {
     pub fn finish(self) -> Result<(), Failure> {
         let form = self.printer.form();
         if let Some(program) = &form.jq {
-            return self.printer.lines(jq::run(program, &Value::Array(self.kept))?);
+            return self.printer.lines(program.run(&Value::Array(self.kept))?);
         }
         if form.quiet {
             return Ok(());
@@ -96,7 +100,16 @@ impl<'a> List<'a> {
             Output::Csv if self.shown == 0 && !form.no_headers => self.printer.text(&form::csv_header(&self.columns)?),
             Output::Yaml if self.shown == 0 => self.printer.text("[]\n"),
             Output::Table | Output::Wide => {
-                self.printer.text(&table::rows(self.printer.surface(), &self.columns, &self.kept))
+                // Whoever asked for columns gets them all.
+                let asked = form.output == Output::Wide || !form.columns.is_empty();
+                let narrow = if asked { Narrow::Stack } else { Narrow::LeaveOut };
+                let drawn = table::rows(self.printer.surface(), &self.columns, &self.kept, narrow);
+                self.printer.text(&drawn.text)?;
+                if !drawn.left_out.is_empty() {
+                    let names = drawn.left_out.join(", ");
+                    self.printer.advice(&format!("no room for: {names} (-o wide shows all, --columns chooses)"));
+                }
+                Ok(())
             }
             Output::Jsonl | Output::Yaml | Output::Csv | Output::Name => Ok(()),
         }

@@ -17,7 +17,7 @@ use super::{View, form, jq, list::List, table, view};
 use crate::{
     args::{Color, Global, Output},
     env::Env,
-    exit::Failure,
+    exit::{Failure, PARTLY, USAGE},
 };
 
 /// Prints. Copies share the two streams.
@@ -38,7 +38,7 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Form {
     pub(super) output: Output,
-    pub(super) jq: Option<String>,
+    pub(super) jq: Option<jq::Program>,
     pub(super) columns: Vec<String>,
     pub(super) no_headers: bool,
     pub(super) quiet: bool,
@@ -118,11 +118,6 @@ impl Printer {
         table && form.jq.is_none() && !form.quiet && form.columns.is_empty()
     }
 
-    /// Whether only the id is wanted.
-    pub fn is_quiet(&self) -> bool {
-        self.form().quiet
-    }
-
     /// Whether progress may be shown: on a terminal, to a person who has not asked for silence.
     pub fn may_show_progress(&self) -> bool {
         self.0.err_terminal && !self.form().quiet && !self.is_machine()
@@ -169,59 +164,108 @@ impl Printer {
     /// Shows one thing.
     pub fn document(&self, view: &View, thing: &impl Serialize) -> Result<(), Failure> {
         let failed = |error: serde_json::Error| Failure::unexpected(error.to_string());
+        let value = serde_json::to_value(thing).map_err(failed)?;
         let form = self.form();
         // Straight from the type, whose fields stand in the API's order.
-        match form.output {
-            _ if form.jq.is_some() || form.quiet => {}
-            Output::Json => return self.text(&(serde_json::to_string_pretty(thing).map_err(failed)? + "\n")),
-            Output::Jsonl => return self.text(&(serde_json::to_string(thing).map_err(failed)? + "\n")),
-            Output::Yaml => return self.text(&form::yaml(thing)?),
-            Output::Table | Output::Wide | Output::Csv | Output::Name => {}
-        }
-        self.value(view, &serde_json::to_value(thing).map_err(failed)?)
+        let text = match form.output {
+            _ if form.jq.is_some() || form.quiet => self.rendered(view, &value),
+            Output::Json => serde_json::to_string_pretty(thing).map(|text| text + "\n").map_err(failed),
+            Output::Jsonl => serde_json::to_string(thing).map(|text| text + "\n").map_err(failed),
+            Output::Yaml => form::yaml(thing),
+            Output::Table | Output::Wide | Output::Csv | Output::Name => self.rendered(view, &value),
+        };
+        self.shown(view, &value, text)
     }
 
     /// Shows one thing that is JSON already.
     pub fn value(&self, view: &View, value: &Value) -> Result<(), Failure> {
+        self.shown(view, value, self.rendered(view, value))
+    }
+
+    /// Writes a thing's text, and says what becomes of the secret that it may have: it is never shown again, so that a
+    /// text without it must not pass in silence, whatever was asked for.
+    fn shown(&self, view: &View, thing: &Value, text: Result<String, Failure>) -> Result<(), Failure> {
+        let secret = view.secret.and_then(|(field, another)| Some((field, view::at(thing, field)?.as_str()?, another)));
+        let has_it = |secret: &str| text.as_ref().is_ok_and(|text| text.contains(secret));
+        let lost = secret.filter(|(_, secret, _)| !has_it(secret));
+        let written = text.and_then(|text| self.text(&text));
+        match (secret, lost) {
+            (_, Some((field, _, another))) => self.note(&format!(
+                "warning: the result leaves {field} out, which is never shown again; {another} makes another"
+            )),
+            (Some(_), None) => self.advice("The secret is shown this once: keep it now."),
+            (None, None) => {}
+        }
+        written
+    }
+
+    fn rendered(&self, view: &View, value: &Value) -> Result<String, Failure> {
         let form = self.form();
         if let Some(program) = &form.jq {
-            return self.lines(jq::run(program, value)?);
+            return Ok(joined(program.run(value)?));
         }
         // What is foretold by a dry run stands one level deeper.
         let thing = value.get("result").filter(|_| value.get("dry_run").is_some()).unwrap_or(value);
         if form.quiet {
-            return self.lines(vec![view::cell(view::at(thing, view.id))]);
+            return Ok(view::cell(view::at(thing, view.id)) + "\n");
         }
-        match form.output {
-            Output::Json => self.text(&form::json(value)),
-            Output::Jsonl => self.lines(vec![value.to_string()]),
-            Output::Yaml => self.text(&form::yaml(value)?),
+        Ok(match form.output {
+            Output::Json => form::json(value),
+            Output::Jsonl => format!("{value}\n"),
+            Output::Yaml => form::yaml(value)?,
             Output::Name => {
                 let name = view::at(thing, view.name).or_else(|| view::at(thing, view.id));
-                self.lines(vec![view::cell(name)])
+                view::cell(name) + "\n"
             }
             Output::Csv => {
                 let fields = self.fields(view)?;
                 let header = if form.no_headers { String::new() } else { form::csv_header(&fields)? };
-                self.text(&(header + &form::csv_row(&fields, thing)?))
+                header + &form::csv_row(&fields, thing)?
             }
-            Output::Table | Output::Wide => self.text(&table::lines(self.surface(), &self.fields(view)?, thing)),
-        }
+            Output::Table | Output::Wide => table::lines(self.surface(), &self.fields(view)?, thing),
+        })
     }
 
     /// Shows what a change came to, or would come to.
     pub fn answer<T: Serialize>(&self, view: &View, answer: Answer<T>) -> Result<(), Failure> {
         match answer {
-            Answer::Done { output, .. } => self.document(view, &output),
+            // Whatever cannot be shown now: the change was made.
+            Answer::Done { output, .. } => self.document(view, &output).map_err(|failure| match failure.exit_code() {
+                USAGE => failure.exit(PARTLY).hint("The change was made; only its result could not be shown."),
+                _ => failure,
+            }),
             Answer::DryRun(dry) => {
-                let effects: Vec<String> =
-                    dry.effects.iter().map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
+                let effects: Vec<String> = dry.effects.iter().map(|(what, count)| counted(*count, what)).collect();
                 let effects =
                     if effects.is_empty() { String::new() } else { format!(" (touches: {})", effects.join(", ")) };
                 self.document(view, &dry)?;
                 self.advice(&format!("dry run: nothing was changed{effects}"));
                 Ok(())
             }
+        }
+    }
+
+    /// Shows that there is nothing to show: to a program a `null`, to a person nothing.
+    pub fn nothing(&self) -> Result<(), Failure> {
+        let form = self.form();
+        match form.output {
+            _ if form.quiet => Ok(()),
+            Output::Json | Output::Jsonl | Output::Yaml => self.text("null\n"),
+            Output::Table | Output::Wide | Output::Csv | Output::Name => Ok(()),
+        }
+    }
+
+    /// Refuses columns that nothing of this kind has, before a change is made whose result could not be shown.
+    pub fn check(&self, view: Option<&View>) -> Result<(), Failure> {
+        let form = self.form();
+        let Some(view) = view else { return Ok(()) };
+        let known = view.fields();
+        let unknown = |column: &&String| !known.contains(&column.trim().split('.').next().unwrap_or_default());
+        match form.columns.iter().find(unknown) {
+            None => Ok(()),
+            Some(column) => Err(Failure::usage(format!("there is no field {:?} to show", column.trim()))
+                .hint(format!("Fields: {}.", known.join(", ")))
+                .detail("fields", known)),
         }
     }
 
@@ -241,8 +285,7 @@ impl Printer {
     }
 
     pub(super) fn lines(&self, lines: Vec<String>) -> Result<(), Failure> {
-        let text: String = lines.into_iter().map(|line| line + "\n").collect();
-        self.text(&text)
+        self.text(&joined(lines))
     }
 
     /// Shows a text that is itself the result, such as a script; as a document when a program asks.
@@ -285,5 +328,32 @@ impl Printer {
     pub fn usage(&self, text: &StyledStr) {
         let text = if self.0.err_color { text.ansi().to_string() } else { text.to_string() };
         self.note(text.trim_end());
+    }
+}
+
+fn joined(lines: Vec<String>) -> String {
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// So many of something, whose name is in the plural: `1 key`, `2 keys`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let what = what.replace('_', " ");
+    let (first, rest) = what.split_once(' ').unwrap_or((&what, ""));
+    match (count, first.strip_suffix('s')) {
+        (1, Some(one)) => format!("1 {one} {rest}").trim_end().to_owned(),
+        _ => format!("{count} {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!(
+            [counted(1, "keys"), counted(1, "keys_left"), counted(0, "projects")],
+            ["1 key", "1 key left", "0 projects"]
+        );
     }
 }

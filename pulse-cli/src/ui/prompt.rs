@@ -44,7 +44,7 @@ impl<'a> Prompts<'a> {
         self.tell(stakes);
         match Confirm::new(question).with_default(false).prompt() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(refused()),
+            Ok(false) => Err(declined()),
             Err(error) => Err(stopped(&error)),
         }
     }
@@ -66,7 +66,7 @@ impl<'a> Prompts<'a> {
         self.tell(stakes);
         match Text::new(&format!("Type {name:?} to delete the {what}:")).prompt() {
             Ok(typed) if typed == name => Ok(()),
-            Ok(_) => Err(refused()),
+            Ok(_) => Err(declined()),
             Err(error) => Err(stopped(&error)),
         }
     }
@@ -78,13 +78,14 @@ impl<'a> Prompts<'a> {
     }
 }
 
-fn refused() -> Failure {
-    Failure::new(crate::exit::INTERRUPTED, "interrupted", "stopped: nothing was changed")
+fn declined() -> Failure {
+    Failure::new(crate::exit::USAGE, "declined", "not confirmed: nothing was changed")
 }
 
 fn stopped(error: &InquireError) -> Failure {
     match error {
-        InquireError::OperationCanceled | InquireError::OperationInterrupted => refused(),
+        InquireError::OperationCanceled => declined(),
+        InquireError::OperationInterrupted => Failure::interrupted(),
         other => Failure::unexpected(format!("the question cannot be asked: {other}"))
             .hint("Repeat with --yes, or --confirm NAME."),
     }

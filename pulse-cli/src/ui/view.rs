@@ -15,18 +15,38 @@ pub struct View {
     pub id: &'static str,
     /// What `-o name` prints, if the thing has it.
     pub name: &'static str,
+    /// The field with a secret that is shown once, and the command that makes another.
+    pub secret: Option<(&'static str, &'static str)>,
 }
 
 impl View {
     /// A view of a thing with `id` and `name`.
     pub const fn new(list: &'static [&'static str], wide: &'static [&'static str]) -> Self {
-        Self { list, wide, detail: &[], id: "id", name: "name" }
+        Self { list, wide, detail: &[], id: "id", name: "name", secret: None }
+    }
+
+    /// The names of the fields that it has, without those below them.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let all = [self.list, self.wide, self.detail].concat();
+        let mut names: Vec<&str> = Vec::new();
+        for name in all.into_iter().filter_map(|path| path.split('.').next()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// With these lines for a single thing.
     #[must_use]
     pub const fn detail(self, detail: &'static [&'static str]) -> Self {
         Self { detail, ..self }
+    }
+
+    /// With a field that has a secret once, when it was just made; `another` is the command that makes another.
+    #[must_use]
+    pub const fn shown_once(self, field: &'static str, another: &'static str) -> Self {
+        Self { secret: Some((field, another)), ..self }
     }
 
     /// With another field for `-q` and `-o name`.
@@ -59,6 +79,14 @@ pub fn cell(value: Option<&Value>) -> String {
             let name = fields.get("name").filter(|name| name.is_string()).or_else(|| fields.get("id"));
             format!("{}/{}", cell(fields.get("kind")), cell(name))
         }
+        // A change of a field.
+        Some(Value::Object(fields))
+            if fields.len() == 3 && fields.contains_key("before") && fields.contains_key("after") =>
+        {
+            let value = |name: &str| Some(cell(fields.get(name))).filter(|text| !text.is_empty());
+            let either = |name: &str| value(name).unwrap_or_else(|| "-".to_owned());
+            format!("{}: {} → {}", cell(fields.get("field")), either("before"), either("after"))
+        }
         Some(Value::Object(fields)) => {
             let pairs = fields.iter().map(|(name, value)| format!("{name}={}", cell(Some(value))));
             pairs.collect::<Vec<_>>().join(",")
@@ -86,6 +114,8 @@ mod tests {
     fn cells_are_one_line_without_control_characters() {
         assert_eq!(cell(Some(&json!({"a": [1, "x"], "b": null}))), "a=1,x,b=");
         assert_eq!(cell(Some(&json!("a\u{1b}[31m\nb\u{202e}"))), "a\\u{1b}[31m\\nb\\u{202e}");
+        let changes = json!([{ "field": "plan", "before": "Free", "after": "Pro" }, { "field": "labels", "before": null, "after": {} }]);
+        assert_eq!(cell(Some(&changes)), "plan: Free → Pro,labels: - → -");
         assert_eq!(at(&json!({"a": {"b": 1}}), "a.b"), Some(&json!(1)));
     }
 }

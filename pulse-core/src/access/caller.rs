@@ -34,6 +34,22 @@ pub enum Caller {
     Key(KeyCaller),
 }
 
+/// Which tenants' things a caller may see: every list of a repository takes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// None.
+    Nothing,
+    /// All.
+    Everything,
+    /// One project's.
+    Project {
+        /// The project.
+        project: ProjectId,
+        /// Its organization.
+        org: OrgId,
+    },
+}
+
 /// A verified key.
 #[derive(Clone, Debug)]
 pub struct KeyCaller {
@@ -49,7 +65,7 @@ impl Caller {
         match self {
             Self::Anonymous => Permissions::NONE,
             Self::Operator(_) => Permission::ALL.iter().copied().collect(),
-            Self::Key(key) => key.record.key.scopes,
+            Self::Key(key) => key.record.scopes,
         }
     }
 
@@ -59,7 +75,7 @@ impl Caller {
             Self::Anonymous => "anonymous".to_owned(),
             Self::Operator(OperatorVia::Local { os_user }) => format!("local:{os_user}"),
             Self::Operator(OperatorVia::Token) => "operator".to_owned(),
-            Self::Key(key) => key.record.key.id.to_string(),
+            Self::Key(key) => key.record.id.to_string(),
         }
     }
 
@@ -76,14 +92,31 @@ impl Caller {
         }
     }
 
+    /// Whose things the caller may see.
+    pub fn visible(&self) -> Visible {
+        match self {
+            Self::Anonymous => Visible::Nothing,
+            Self::Operator(_) => Visible::Everything,
+            Self::Key(key) => Visible::Project { project: key.record.project.id, org: key.record.project.org_id },
+        }
+    }
+
     /// Whether the caller may know that the project exists.
     pub fn sees_project(&self, id: ProjectId) -> bool {
-        self.is_operator() || self.key().is_some_and(|record| record.key.project_id == id)
+        match self.visible() {
+            Visible::Nothing => false,
+            Visible::Everything => true,
+            Visible::Project { project, .. } => project == id,
+        }
     }
 
     /// Whether the caller may know that the organization exists.
     pub fn sees_org(&self, id: OrgId) -> bool {
-        self.is_operator() || self.key().is_some_and(|record| record.project.org_id == id)
+        match self.visible() {
+            Visible::Nothing => false,
+            Visible::Everything => true,
+            Visible::Project { org, .. } => org == id,
+        }
     }
 
     /// Refuses a caller that lacks one of the permissions: 401 for nobody, 403 with the missing scope for the rest.

@@ -1,21 +1,28 @@
 //! Verification of credentials: form, cache, digest, state, network; in this order, so that garbage costs next to nothing.
 //!
 //! A key's record is cached with its project and organization. A cached record is honoured while the store's generation
-//! number, read each second, stays the same; when it has not been readable for [`MAX_STALE`], the cache is not trusted.
+//! number stays the same. The daemon's worker reads it twice a second; where nobody does, as in a local command line, it
+//! is read when a record is older than [`MAX_STALE`], and when it cannot be read, no record is honoured.
+
+mod record;
+mod uses;
+
+pub use record::KeyRecord;
+pub use uses::{Outdated, Rehashed, Uses};
 
 use std::{
-    collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{
     caller::{Caller, KeyCaller, OperatorVia, unauthenticated},
@@ -25,18 +32,14 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
-    id::{KeyId, OrgId, ProjectId},
+    id::{OrgId, ProjectId},
     limit::{Limiter, Rate},
     metrics::Metrics,
-    model::{
-        api_key::{ApiKey, KeyStatus},
-        key_use::KeyUse,
-        organization::Organization,
-        project::{Project, ProjectState},
-    },
+    model::{api_key::KeyStatus, key_use::KeyUse, organization::Organization, project::ProjectState},
     op::Tenant,
-    repo::{api_keys::ApiKeys, organizations::Organizations, projects::Projects},
+    repo::{api_keys::ApiKeys, operator_token::OperatorToken, organizations::Organizations, projects::Projects},
     secret::Secret,
+    store::SharedStore,
     time::Clock,
 };
 
@@ -48,8 +51,10 @@ const TENANT_CAPACITY: usize = 100_000;
 const NEGATIVE_CAPACITY: usize = 20_000;
 /// For how long an unknown id stays unknown without asking the store again.
 const NEGATIVE_MILLIS: u64 = 1_000;
-/// Look-ups of unknown keys that may be under way in the store at once.
+/// Look-ups of keys that are not in memory that may be under way in the store at once, so that garbage does not take it.
 const LOOKUPS_AT_ONCE: usize = 64;
+/// For how long a look-up waits for its turn, since a change to one key empties the caches for all of them.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 /// Failed authentications a minute and address, after which keys that are not cached are refused.
 const FAILURES: Rate = Rate { per_minute: 100 };
 /// For how long cached records are honoured while the store's generation cannot be read.
@@ -58,25 +63,6 @@ pub const MAX_STALE: Duration = Duration::from_secs(10);
 const USE_STEP_MILLIS: u64 = 10_000;
 
 type PublicId = [u8; key::ID_CHARS];
-
-/// A key with all that its verification needs.
-pub struct KeyRecord {
-    /// The key.
-    pub key: ApiKey,
-    /// Its project.
-    pub project: Arc<Project>,
-    /// Its organization.
-    pub org: Arc<Organization>,
-    digest: CheckedDigest,
-    last_used_millis: AtomicU64,
-    rehash_noted: AtomicBool,
-}
-
-impl std::fmt::Debug for KeyRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRecord").field("key", &self.key.id).finish_non_exhaustive()
-    }
-}
 
 /// What a request presents.
 #[derive(Clone, Copy)]
@@ -95,6 +81,7 @@ pub enum Credentials<'a> {
 
 /// Verifies credentials and knows the tenants of recent calls.
 pub struct Keyring {
+    store: SharedStore,
     keys: ApiKeys,
     projects: Projects,
     organizations: Organizations,
@@ -107,13 +94,23 @@ pub struct Keyring {
     orgs: Cache<OrgId, Arc<Organization>>,
     lookups: Semaphore,
     failures: Limiter<IpAddr>,
-    operator: RwLock<Option<CheckedDigest>>,
+    operator: RwLock<Operator>,
     /// Grows when the caches are dropped, so that what was read before is not put into them after.
     epoch: AtomicU64,
     generation: AtomicU64,
     confirmed_millis: AtomicU64,
-    uses: Mutex<HashMap<KeyId, KeyUse>>,
-    rehash: Mutex<HashMap<KeyId, (ProjectId, Digest)>>,
+    /// Held by the one caller that reads the generation because nobody has done so lately.
+    catching_up: Mutex<()>,
+    uses: Uses,
+    rehashed: Rehashed,
+}
+
+/// What the operator's token is checked against.
+enum Operator {
+    /// The settings' token.
+    Given(CheckedDigest),
+    /// The store's, as it was read in this epoch.
+    Stored { digest: Option<CheckedDigest>, epoch: u64 },
 }
 
 impl std::fmt::Debug for Keyring {
@@ -123,18 +120,14 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// An empty keyring over these repositories.
-    pub fn new(
-        (keys, projects, organizations): (ApiKeys, Projects, Organizations),
-        peppers: Peppers,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Self {
+    /// An empty keyring over this store.
+    pub fn new(store: SharedStore, peppers: Peppers, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         let now = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         Self {
-            keys,
-            projects,
-            organizations,
+            keys: ApiKeys(store.clone()),
+            projects: Projects(store.clone()),
+            organizations: Organizations(store.clone()),
+            store,
             peppers,
             clock,
             metrics,
@@ -144,18 +137,21 @@ impl Keyring {
             orgs: Cache::new(TENANT_CAPACITY),
             lookups: Semaphore::new(LOOKUPS_AT_ONCE),
             failures: Limiter::new(100_000),
-            operator: RwLock::new(None),
-            epoch: AtomicU64::new(0),
+            operator: RwLock::new(Operator::Stored { digest: None, epoch: 0 }),
+            epoch: AtomicU64::new(1),
             generation: AtomicU64::new(0),
             confirmed_millis: AtomicU64::new(now),
-            uses: Mutex::default(),
-            rehash: Mutex::default(),
+            catching_up: Mutex::default(),
+            uses: Uses::default(),
+            rehashed: Rehashed::default(),
         }
     }
 
-    /// Sets the digest of the operator's token.
-    pub fn set_operator(&self, digest: Option<&Digest>) {
-        *self.operator.write() = digest.and_then(|digest| self.peppers.decode(digest));
+    /// Takes the operator's token from the settings, instead of the store's.
+    pub fn give_operator_token(&self, token: &Secret) {
+        if let Some(digest) = self.peppers.decode(&self.digest(token)) {
+            *self.operator.write() = Operator::Given(digest);
+        }
     }
 
     /// Who presents these credentials from `ip`.
@@ -167,7 +163,7 @@ impl Keyring {
         if secret.len() > 255 || key.is_some_and(|key| key.len() > 255) {
             return Err(self.refuse(ip));
         }
-        if key.is_none() && self.is_operator(secret) {
+        if key.is_none() && self.is_operator(secret).await? {
             return Ok(Caller::Operator(OperatorVia::Token));
         }
         let Some(Presented::Secret { public_id }) = key::parse(secret) else { return Err(self.refuse(ip)) };
@@ -178,7 +174,7 @@ impl Keyring {
             self.peppers.pretend(secret);
             return Err(self.refuse(ip));
         };
-        if !self.peppers.matches(&record.digest, secret) || key.is_some_and(|key| record.key.public_text() != key) {
+        if !self.peppers.matches(&record.digest, secret) || key.is_some_and(|key| record.public_text() != key) {
             return Err(self.refuse(ip));
         }
         self.check_state(&record, ip)?;
@@ -186,8 +182,35 @@ impl Keyring {
         Ok(Caller::Key(KeyCaller { record, ip }))
     }
 
-    fn is_operator(&self, secret: &str) -> bool {
-        self.operator.read().as_ref().is_some_and(|digest| self.peppers.matches(digest, secret))
+    /// Whether this is the operator's token.
+    pub async fn is_operator(&self, secret: &str) -> Result<bool> {
+        if let Operator::Given(digest) = &*self.operator.read() {
+            return Ok(self.peppers.matches(digest, secret));
+        }
+        if key::parse(secret) != Some(Presented::Admin) {
+            return Ok(false);
+        }
+        self.ensure_fresh().await?;
+        let Some(digest) = self.stored_operator().await? else { return Ok(false) };
+        let matches = self.peppers.matches(&digest, secret);
+        if matches && digest.previous {
+            self.rehashed.note(Outdated::Operator, self.peppers.digest(secret));
+        }
+        Ok(matches)
+    }
+
+    /// The digest of the store's token, from memory when it was read since the caches were dropped.
+    async fn stored_operator(&self) -> Result<Option<CheckedDigest>> {
+        let now = self.epoch.load(Ordering::SeqCst);
+        if let Operator::Stored { digest, epoch } = &*self.operator.read()
+            && *epoch == now
+        {
+            return Ok(digest.clone());
+        }
+        let token = OperatorToken::read(&self.store).await?;
+        let digest = token.and_then(|token| self.peppers.decode(&token.digest));
+        *self.operator.write() = Operator::Stored { digest: digest.clone(), epoch: now };
+        Ok(digest)
     }
 
     /// Counts a failure and gives the one answer that all failures share.
@@ -201,14 +224,12 @@ impl Keyring {
 
     async fn record(&self, public_id: &str, ip: Option<IpAddr>) -> Result<Option<Arc<KeyRecord>>> {
         let Ok(id) = PublicId::try_from(public_id.as_bytes()) else { return Ok(None) };
-        self.check_fresh()?;
+        self.ensure_fresh().await?;
         if let Some(record) = self.records.get(&id) {
             self.metrics.key_lookups.with_label_values(&["hit"]).inc();
             return Ok(Some(record));
         }
-        let now = self.millis();
-        if self.unknown.get(&id).is_some_and(|until| until > now) {
-            self.metrics.key_lookups.with_label_values(&["negative"]).inc();
+        if self.is_known_to_miss(&id) {
             return Ok(None);
         }
         if let Some(ip) = ip {
@@ -224,14 +245,17 @@ impl Keyring {
             Ok(record) => return Ok(Some(record)),
             Err(guard) => guard,
         };
-        let _permit = self
-            .lookups
-            .try_acquire()
-            .map_err(|_| Error::new(Code::Overloaded, "too many keys are being looked up").retry_after(1))?;
+        // Whoever held the guard before may have found that there is no such key.
+        if self.is_known_to_miss(&id) {
+            return Ok(None);
+        }
+        let overloaded = || Error::new(Code::Overloaded, "too many keys are being looked up").retry_after(1);
+        let permit = tokio::time::timeout(LOOKUP_PATIENCE, self.lookups.acquire()).await;
+        let _permit = permit.ok().and_then(std::result::Result::ok).ok_or_else(overloaded)?;
         let epoch = self.epoch.load(Ordering::SeqCst);
         let loaded = self.load(public_id).await?;
         match &loaded {
-            None => self.unknown.insert(id, now + NEGATIVE_MILLIS),
+            None => self.unknown.insert(id, self.millis() + NEGATIVE_MILLIS),
             // A record that was read before the caches were dropped may be out of date: used once, not kept.
             Some(record) if epoch == self.epoch.load(Ordering::SeqCst) => {
                 let _ = guard.insert(Arc::clone(record));
@@ -242,23 +266,24 @@ impl Keyring {
         Ok(loaded)
     }
 
+    fn is_known_to_miss(&self, id: &PublicId) -> bool {
+        let missing = self.unknown.get(id).is_some_and(|until| until > self.millis());
+        if missing {
+            self.metrics.key_lookups.with_label_values(&["negative"]).inc();
+        }
+        missing
+    }
+
     async fn load(&self, public_id: &str) -> Result<Option<Arc<KeyRecord>>> {
         let Some(key) = self.keys.find(public_id).await? else { return Ok(None) };
         let Some(digest) = self.peppers.decode(&key.digest) else { return Ok(None) };
-        let Some(Tenant { org, project }) = self.tenant(key.project_id).await? else { return Ok(None) };
-        Ok(Some(Arc::new(KeyRecord {
-            key,
-            project,
-            org,
-            digest,
-            last_used_millis: AtomicU64::new(0),
-            rehash_noted: AtomicBool::new(false),
-        })))
+        let Some(tenant) = self.tenant(key.project_id).await? else { return Ok(None) };
+        Ok(Some(Arc::new(KeyRecord::new(key, tenant, digest))))
     }
 
     /// The project and its organization, from memory when they are there.
     pub async fn tenant(&self, id: ProjectId) -> Result<Option<Tenant>> {
-        self.check_fresh()?;
+        self.ensure_fresh().await?;
         if let Some(tenant) = self.tenants.get(&id) {
             return Ok(Some(tenant));
         }
@@ -266,9 +291,7 @@ impl Keyring {
         let Some(project) = self.projects.get(id).await? else { return Ok(None) };
         let Some(org) = self.organization(project.org_id).await? else { return Ok(None) };
         let tenant = Tenant { org, project: Arc::new(project) };
-        if epoch == self.epoch.load(Ordering::SeqCst) {
-            self.tenants.insert(id, tenant.clone());
-        }
+        self.keep(&self.tenants, id, &tenant, epoch);
         Ok(Some(tenant))
     }
 
@@ -279,16 +302,27 @@ impl Keyring {
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
         let org = self.organizations.get(id).await?.map(Arc::new);
-        if let Some(org) = org.as_ref().filter(|_| epoch == self.epoch.load(Ordering::SeqCst)) {
-            self.orgs.insert(id, Arc::clone(org));
+        if let Some(org) = &org {
+            self.keep(&self.orgs, id, org, epoch);
         }
         Ok(org)
+    }
+
+    /// Keeps what was read in `epoch`, unless the caches have been dropped since, or are while this puts it in.
+    fn keep<K: Copy + Eq + Hash, V: Clone>(&self, cache: &Cache<K, V>, id: K, value: &V, epoch: u64) {
+        let is_current = || epoch == self.epoch.load(Ordering::SeqCst);
+        if is_current() {
+            cache.insert(id, value.clone());
+            if !is_current() {
+                cache.remove(&id);
+            }
+        }
     }
 
     fn check_state(&self, record: &KeyRecord, ip: Option<IpAddr>) -> Result<()> {
         let now = self.clock.now();
         let ended = |what: &str| Err(Error::new(Code::Unauthenticated, format!("this key {what}")));
-        match record.key.status(now) {
+        match record.status(now) {
             KeyStatus::Revoked => return ended("was revoked"),
             KeyStatus::Expired => return ended("has expired"),
             KeyStatus::Active | KeyStatus::Pending | KeyStatus::Rotated => {}
@@ -299,7 +333,7 @@ impl Keyring {
         if record.project.state == ProjectState::Suspended {
             return Err(Error::new(Code::Suspended, "the project of this key is suspended"));
         }
-        if !network::allows(&record.key.networks, ip) {
+        if !network::allows(record.networks(), ip) {
             return Err(Error::new(Code::Forbidden, "this key may not be used from this address")
                 .hint("Add the address's network to the key, or call from one that is listed."));
         }
@@ -311,41 +345,31 @@ impl Keyring {
         let last = record.last_used_millis.load(Ordering::Relaxed);
         if last == 0 || now.saturating_sub(last) >= USE_STEP_MILLIS {
             record.last_used_millis.store(now.max(1), Ordering::Relaxed);
-            let (key_id, project_id) = (record.key.id, record.key.project_id);
+            let (key_id, project_id) = (record.id, record.project.id);
             let last_used_at = self.clock.now();
-            self.uses.lock().insert(key_id, KeyUse { key_id, project_id, last_used_at, last_used_ip: ip });
+            self.uses.note(key_id, KeyUse { key_id, project_id, last_used_at, last_used_ip: ip });
         }
         if record.digest.previous && !record.rehash_noted.swap(true, Ordering::Relaxed) {
-            self.rehash.lock().insert(record.key.id, (record.key.project_id, self.peppers.digest(secret)));
+            self.rehashed.note(Outdated::Key(record.project.id, record.id), self.peppers.digest(secret));
         }
     }
 
-    /// The uses since the last call, for the worker that records them.
-    pub fn take_uses(&self) -> Vec<KeyUse> {
-        std::mem::take(&mut *self.uses.lock()).into_values().collect()
+    /// Uses that have not been recorded yet.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
-    /// A use that has not been recorded yet.
-    pub fn fresh_use(&self, key: KeyId) -> Option<KeyUse> {
-        self.uses.lock().get(&key).cloned()
+    /// Digests under the current pepper for what was used with the previous one.
+    pub fn rehashed(&self) -> &Rehashed {
+        &self.rehashed
     }
 
-    /// Digests under the current pepper for keys that were used with the previous one.
-    pub fn take_rehashed(&self) -> Vec<(KeyId, ProjectId, Digest)> {
-        std::mem::take(&mut *self.rehash.lock())
-            .into_iter()
-            .map(|(key, (project, digest))| (key, project, digest))
-            .collect()
-    }
-
-    /// Takes the store's generation, just read. Drops the caches when it has changed; tells whether it had.
-    pub fn confirm(&self, generation: u64) -> bool {
+    /// Takes the store's generation, just read. Drops the caches when it has changed.
+    pub fn confirm(&self, generation: u64) {
         self.confirmed_millis.store(self.millis(), Ordering::SeqCst);
-        let changed = self.generation.swap(generation, Ordering::SeqCst) != generation;
-        if changed {
+        if self.generation.swap(generation, Ordering::SeqCst) != generation {
             self.forget();
         }
-        changed
     }
 
     /// Drops everything that is kept.
@@ -359,15 +383,23 @@ impl Keyring {
 
     /// Whether the store's generation was read lately enough for cached records to be honoured.
     pub fn is_fresh(&self) -> bool {
-        self.check_fresh().is_ok()
+        u128::from(self.age_millis()) <= MAX_STALE.as_millis()
     }
 
-    fn check_fresh(&self) -> Result<()> {
-        let age = self.millis().saturating_sub(self.confirmed_millis.load(Ordering::SeqCst));
-        if u128::from(age) <= MAX_STALE.as_millis() {
+    fn age_millis(&self) -> u64 {
+        self.millis().saturating_sub(self.confirmed_millis.load(Ordering::SeqCst))
+    }
+
+    /// Reads the generation when nobody has lately. One caller at a time tries; the others are refused at once, so that
+    /// they do not pile up before a store that does not answer.
+    async fn ensure_fresh(&self) -> Result<()> {
+        if self.is_fresh() {
             return Ok(());
         }
-        Err(Error::store_unavailable(format!("the generation was last read {age} ms ago")))
+        let stale = |_| Error::store_unavailable(format!("the generation was last read {} ms ago", self.age_millis()));
+        let _turn = self.catching_up.try_lock().map_err(stale)?;
+        self.confirm(self.store.generation().await?);
+        Ok(())
     }
 
     fn millis(&self) -> u64 {

@@ -2,8 +2,7 @@
 //! operator's token. Made once, for an empty store, readable by their owner alone.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,7 @@ use crate::{
     access::seal::Sealer,
     entropy::Entropy,
     error::{Code, Error, Result},
+    files::create_private,
     secret::Secret,
 };
 
@@ -36,28 +36,6 @@ impl EmbeddedFiles {
         };
         Self { keys: with(".keys"), admin_token: with(".admin-token") }
     }
-}
-
-/// Writes a new file that only its owner can read; a file that exists is left alone and is an error. The file is there
-/// whole or not at all, whenever the machine stops and whoever looks at the same time.
-pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    let partial = PathBuf::from(partial);
-    // What an earlier process with this id left behind.
-    let _ = fs::remove_file(&partial);
-    let linked = write_synced(&partial, text).and_then(|()| fs::hard_link(&partial, path));
-    let _ = fs::remove_file(&partial);
-    linked?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
-}
-
-fn write_synced(path: &Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// The pepper and the master key: what is given, else what the file beside the store has, else, for an empty store, new
@@ -88,7 +66,7 @@ pub(super) fn secrets(
             None => {
                 let (pepper, master_key) = made();
                 let text = format!("API_KEY_PEPPER={}\nPULSE_MASTER_KEY={}\n", pepper.expose(), master_key.expose());
-                match write_private(&files.keys, &text) {
+                match create_private(&files.keys, &text) {
                     Ok(()) => (pepper, master_key),
                     // Another process was first: its secrets hold.
                     Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
@@ -178,20 +156,6 @@ mod tests {
         assert_eq!(used.0, "a pepper that the settings give");
         assert_eq!(texts(&GivenSecrets::default(), &db, false), used, "the next start needs no settings");
         assert_eq!(folder.names(), ["pulse.db.keys"], "nothing else is left");
-    }
-
-    #[test]
-    fn a_private_file_is_whole_or_not_there_and_never_written_over() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = Folder::new("whole");
-        let path = folder.0.join("file");
-        // What a process that died in the middle has left behind.
-        fs::write(folder.0.join(format!("file.{}.partial", std::process::id())), "ha").unwrap();
-        write_private(&path, "whole").unwrap();
-        assert_eq!(write_private(&path, "other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(folder.names(), ["file"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     entropy::Entropy,
     error::{Code, Error, Result},
     metrics::Metrics,
+    secret::Secret,
     store::{
         SharedStore,
         memory::MemoryStore,
@@ -35,8 +36,6 @@ pub enum Role {
 pub struct Opened {
     /// The plane, and the operator's token if it was made just now.
     pub assembled: Assembled,
-    /// The database's path, beside which files are kept; `None` in memory and with MongoDB.
-    pub database: Option<PathBuf>,
     /// Keeps other daemons away for as long as it lives.
     pub daemon_lock: Option<DaemonLock>,
 }
@@ -69,12 +68,18 @@ pub async fn open_store(settings: &Settings, clock: Arc<dyn Clock>, metrics: &Me
             OpenStore { store: Arc::new(SqliteStore::open(options)?), beside: Some(path.clone()), in_memory: false }
         }
         StoreLocation::Mongo { uri, database } => {
-            let mut options = MongoOptions::new(uri.expose());
-            options.database.clone_from(database);
-            options.outbound = settings.address_policy();
-            OpenStore { store: Arc::new(MongoStore::connect(options).await?), beside: None, in_memory: false }
+            let store = connect_mongo(settings, uri, database.as_deref()).await?;
+            OpenStore { store: Arc::new(store), beside: None, in_memory: false }
         }
     })
+}
+
+/// A MongoDB store, not prepared: for work on the store itself.
+pub async fn connect_mongo(settings: &Settings, uri: &Secret, database: Option<&str>) -> Result<MongoStore> {
+    let mut options = MongoOptions::new(uri.expose());
+    options.database = database.map(str::to_owned);
+    options.outbound = settings.address_policy();
+    MongoStore::connect(options).await
 }
 
 /// Opens the store and puts a plane over it.
@@ -99,7 +104,7 @@ pub async fn open(
     let OpenStore { store, beside, in_memory } = open_store(settings, Arc::clone(&clock), &metrics).await?;
     let assembly = Assembly {
         store,
-        beside: beside.clone(),
+        beside,
         in_memory,
         secrets: settings.secrets(),
         settings: settings.plane_settings(),
@@ -109,7 +114,7 @@ pub async fn open(
         metrics,
     };
     let assembled = assemble(assembly, role == Role::Daemon).await?;
-    Ok(Opened { assembled, database: beside, daemon_lock })
+    Ok(Opened { assembled, daemon_lock })
 }
 
 /// Refuses a user who does not own the store's file: what root makes there, the daemon's user could not open.

@@ -26,7 +26,7 @@ pub enum Kind {
     Days,
     /// A number above 0.
     Count,
-    /// Networks such as `10.0.0.0/8`, with commas between.
+    /// Networks such as `10.0.0.0/8`, or `loopback`, with commas between.
     Networks,
     /// Names, with commas between.
     Names,
@@ -132,10 +132,11 @@ pub const TABLE: &[Setting] = &[
     Setting::new(EDGE, "CORS_ORIGINS", Kind::Origins, "Origins whose pages may call the API from a browser. Reloaded on SIGHUP."),
     Setting::new(EDGE, "PULSE_TRUSTED_PROXIES", Kind::Networks, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").flag("trusted-proxies"),
     Setting::new(EDGE, "PULSE_HTTPS", Kind::Switch, "TLS is in front of Pulse: requests that a trusted proxy received without it are refused, and answers carry HSTS.").flag("https").default("false"),
-    Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it.").flag("outbound-only"),
+    Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it; loopback stands for 127.0.0.0/8,::1/128.").flag("outbound-only"),
     Setting::new(LIMITS, "PULSE_MAX_CONNECTIONS", Kind::Count, "Connections at once; more wait to be accepted.").default("10000"),
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
-    Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive; an idle connection is closed after the same time.").default("10"),
+    Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive, from their first byte on; on a new connection, from its start.").default("10"),
+    Setting::new(LIMITS, "PULSE_IDLE_TIMEOUT", Kind::Seconds, "For how many seconds a connection is kept open without a request. What stands before pulsed and keeps its own connections should close them sooner.").default("75"),
     Setting::new(LIMITS, "PULSE_BODY_TIMEOUT", Kind::Seconds, "In how many seconds the body of a request must arrive.").default("10"),
     Setting::new(LIMITS, "PULSE_DRAIN_TIMEOUT", Kind::Seconds, "For how many seconds requests under way may go on after SIGTERM.").default("10"),
     Setting::new(LOG, "PULSE_LOG", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or target=level pairs. Reloaded on SIGHUP.").flag("log").default("info"),

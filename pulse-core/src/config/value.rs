@@ -95,14 +95,17 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Parsed<Url> {
 }
 
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
-    let network = |element: &str| {
-        let single = || element.parse::<IpAddr>().map(IpNet::from);
-        element
-            .parse::<IpNet>()
-            .or_else(|_| single())
-            .map_err(|_| "must be networks such as 10.0.0.0/8,::1/128".to_owned())
-    };
-    elements(text).map(network).collect()
+    let mut networks = Vec::new();
+    for element in elements(text) {
+        // The word stands for what this machine calls itself.
+        let written = if element == "loopback" { "127.0.0.0/8,::1/128" } else { element };
+        for network in elements(written) {
+            let single = || network.parse::<IpAddr>().map(IpNet::from);
+            let wrong = |_| "must be networks such as 10.0.0.0/8,::1/128, or loopback".to_owned();
+            networks.push(network.parse::<IpNet>().or_else(|_| single()).map_err(wrong)?);
+        }
+    }
+    Ok(networks)
 }
 
 pub(super) fn names(text: &str) -> Parsed<Vec<String>> {

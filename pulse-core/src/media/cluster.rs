@@ -43,7 +43,7 @@ pub fn signer_of(project: &Project, default: &Signer, sealer: &Sealer) -> Result
     let Some(own) = &project.livekit_credentials else {
         if default.api_key.is_empty() || default.api_secret.expose().is_empty() {
             return Err(Error::new(Code::WrongState, "neither the project nor this server has a LiveKit key").hint(
-                "Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET for pulsed, or give the project a LiveKit of its own.",
+                "Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET (--env-file FILE reads them, too; pulsed --dev keeps them in dev.env), or give the project a LiveKit of its own.",
             ));
         }
         return Ok(default.clone());

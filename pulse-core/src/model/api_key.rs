@@ -64,6 +64,19 @@ pub enum KeyState {
     Revoked,
 }
 
+impl KeyState {
+    /// What a key in this state is at `now`.
+    pub fn at(self, expires_at: Option<Timestamp>, now: Timestamp) -> KeyStatus {
+        match self {
+            Self::Revoked => KeyStatus::Revoked,
+            _ if expires_at.is_some_and(|end| end <= now) => KeyStatus::Expired,
+            Self::Active => KeyStatus::Active,
+            Self::Pending => KeyStatus::Pending,
+            Self::Rotated => KeyStatus::Rotated,
+        }
+    }
+}
+
 /// A key as it is stored; `version` is the store's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
@@ -178,13 +191,7 @@ pub struct ApiKeyView {
 impl ApiKey {
     /// What the key is at `now`.
     pub fn status(&self, now: Timestamp) -> KeyStatus {
-        match self.state {
-            KeyState::Revoked => KeyStatus::Revoked,
-            _ if self.expires_at.is_some_and(|end| end <= now) => KeyStatus::Expired,
-            KeyState::Active => KeyStatus::Active,
-            KeyState::Pending => KeyStatus::Pending,
-            KeyState::Rotated => KeyStatus::Rotated,
-        }
+        self.state.at(self.expires_at, now)
     }
 
     /// Whether the key works at `now`.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::JobId, time::Timestamp};
+use crate::{entropy::Entropy, id::JobId, time::Timestamp};
 
 /// What a worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,4 +38,26 @@ pub struct Job {
     /// Grows by one with each change.
     #[serde(skip)]
     pub version: u64,
+}
+
+impl Job {
+    /// A job that is recorded `now`, is due at `due_at`, and comes from the request of that id.
+    pub fn new(
+        kind: JobKind,
+        target: impl ToString,
+        (now, due_at): (Timestamp, Timestamp),
+        request_id: &str,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        Self {
+            id: JobId::new(now, entropy),
+            kind,
+            target_id: target.to_string(),
+            due_at,
+            created_at: now,
+            attempts: 0,
+            request_id: request_id.to_owned(),
+            version: 0,
+        }
+    }
 }

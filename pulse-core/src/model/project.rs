@@ -57,7 +57,8 @@ pub struct LiveKitCredentials {
     pub api_secret: Sealed,
 }
 
-/// A project as it is stored; `version` is the store's.
+/// A project as it is stored; `version` is the store's. Large parts that few projects have are boxed, because many are
+/// kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// The id.
@@ -74,13 +75,13 @@ pub struct Project {
     pub webhook_url: Option<WebhookUrl>,
     /// Where its recordings go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage_config: Option<StorageConfig>,
+    pub storage_config: Option<Box<StorageConfig>>,
     /// Its LiveKit; the server's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub livekit_url: Option<LiveKitUrl>,
     /// Its own LiveKit's credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub livekit_credentials: Option<LiveKitCredentials>,
+    pub livekit_credentials: Option<Box<LiveKitCredentials>>,
     /// Where it runs.
     pub region: RegionName,
     /// Whether it can be used.
@@ -175,7 +176,7 @@ impl Project {
             pulse_api_key: own.pulse_api_key,
             webhook_url: own.webhook_url,
             webhook_active: false,
-            storage_config: own.storage_config.as_ref().map(StorageConfig::view),
+            storage_config: own.storage_config.as_deref().map(StorageConfig::view),
             livekit_url: own.livekit_url,
             own_livekit: own.livekit_credentials.is_some(),
             region: own.region,

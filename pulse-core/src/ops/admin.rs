@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::diff::target;
 use crate::{
     access::{Permission, key},
-    boot::{OPERATOR_TOKEN_ID, OperatorToken},
     error::{Code, Error, Result},
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     repo::Document,
+    repo::operator_token::OperatorToken,
     secret::SecretText,
     store::Batch,
     time::Timestamp,
@@ -57,7 +57,7 @@ impl Operation for RotateAdminToken {
         let secret = key::generate_admin(cx.parts.entropy.as_ref());
         let token = OperatorToken { digest: cx.parts.keyring.digest(&secret), created_at: cx.now, version: 0 };
         let mut batch = Batch::new();
-        match crate::repo::get::<OperatorToken>(&cx.parts.store, OPERATOR_TOKEN_ID).await? {
+        match OperatorToken::read(&cx.parts.store).await? {
             None => token.insert_into(&mut batch)?,
             Some(old) => OperatorToken { version: old.version, ..token }.replace_in(&mut batch)?,
         }

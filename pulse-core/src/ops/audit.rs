@@ -60,20 +60,16 @@ impl Operation for ListAudit {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Self::Output>> {
-        // A project's key sees what is about its own project.
-        let own = cx.call.caller.key().map(|record| record.project.id.to_string());
-        if own.is_some() && self.target_id.is_some() && self.target_id != own {
-            return Ok(Planned::read(Page { data: Vec::new(), next_cursor: None }));
-        }
         let filter = AuditFilter {
             org: self.org_id,
             actor_id: self.actor_id.clone(),
             action: self.action.clone(),
-            target_id: own.or_else(|| self.target_id.clone()),
+            target_id: self.target_id.clone(),
             outcome: self.outcome,
             since: self.since,
             until: self.until,
         };
-        Ok(Planned::read(cx.parts.audit.list(&filter, self.limit, self.cursor.as_ref()).await?))
+        let visible = cx.call.caller.visible();
+        Ok(Planned::read(cx.parts.audit.list(visible, &filter, self.limit, self.cursor.as_ref()).await?))
     }
 }

@@ -60,8 +60,8 @@ impl Operation for GetMe {
             id: caller.id(),
             org_id: key.map(|record| record.org.id),
             project_id: key.map(|record| record.project.id),
-            key_id: key.map(|record| record.key.id),
-            expires_at: key.and_then(|record| record.key.expires_at),
+            key_id: key.map(|record| record.id),
+            expires_at: key.and_then(|record| record.expires_at),
             permissions: caller.permissions().iter().map(Permission::name).map(str::to_owned).collect(),
         }))
     }

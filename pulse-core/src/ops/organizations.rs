@@ -7,7 +7,7 @@ use super::diff::{changes, target};
 use crate::{
     access::{Permission, Permissions},
     error::{Code, Error, Result},
-    id::{JobId, OrgId},
+    id::OrgId,
     model::{
         job::{Job, JobKind},
         organization::{Organization, OrganizationView, Plan},
@@ -41,9 +41,8 @@ async fn read(cx: &Cx<'_>, id: OrgId) -> Result<Organization> {
 /// The plan of replacing an organization by its changed form.
 fn replacing(before: &Organization, after: Organization) -> Result<Planned<OrganizationView>> {
     let mut batch = Batch::new();
-    after.replace_in(&mut batch)?;
+    let shown = after.replaced_in(&mut batch)?;
     batch.bump_generation();
-    let shown = Organization { version: after.version + 1, ..after };
     Ok(Planned::write(shown.view(), batch, trail(Some(before), &shown)))
 }
 
@@ -146,13 +145,13 @@ impl Operation for ListOrganizations {
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Self::Output>> {
         let filter = OrganizationFilter {
-            only: cx.call.caller.key().map(|record| record.org.id),
             name_prefix: self.name_prefix.clone(),
             plan: self.plan,
             labels: self.label.clone(),
             include_deleted: self.include_deleted.unwrap_or(false),
         };
-        Ok(Planned::read(cx.parts.organizations.list(&filter, self.limit, self.cursor.as_ref()).await?))
+        let visible = cx.call.caller.visible();
+        Ok(Planned::read(cx.parts.organizations.list(visible, &filter, self.limit, self.cursor.as_ref()).await?))
     }
 }
 
@@ -243,9 +242,7 @@ impl Operation for UpdateOrganization {
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<OrganizationView>> {
         let before = read(cx, self.id).await?;
         if before.deleted_at.is_some() {
-            return Err(
-                Error::new(Code::WrongState, format!("organization {} is deleted", self.id)).hint("Restore it first.")
-            );
+            return Err(Error::deleted("organization", self.id));
         }
         let mut after = before.clone();
         after.name = self.name.clone().unwrap_or(after.name);
@@ -315,16 +312,7 @@ impl Operation for DeleteOrganization {
 
 /// A job about an organization or a project, caused by this call.
 pub(super) fn job(cx: &Cx<'_>, kind: JobKind, target: impl ToString, due_at: crate::time::Timestamp) -> Job {
-    Job {
-        id: JobId::new(cx.now, cx.parts.entropy.as_ref()),
-        kind,
-        target_id: target.to_string(),
-        due_at,
-        created_at: cx.now,
-        attempts: 0,
-        request_id: cx.call.request_id.clone(),
-        version: 0,
-    }
+    Job::new(kind, target, (cx.now, due_at), &cx.call.request_id, cx.parts.entropy.as_ref())
 }
 
 /// Bring back a deleted organization and the projects that were deleted with it.

@@ -1,4 +1,9 @@
-//! Projects: create, list, get, update, delete, restore, suspend, resume.
+//! Projects: create, list, get, update; `lifecycle` stops them and lets them go on.
+
+mod lifecycle;
+
+pub(crate) use lifecycle::revived;
+pub use lifecycle::{DeleteProject, RestoreProject, ResumeProject, SuspendProject};
 
 use std::collections::BTreeMap;
 
@@ -8,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     diff::{changes, target},
     keys,
-    organizations::job,
 };
 use crate::{
     access::{Permission, Permissions, seal::Place},
@@ -16,11 +20,10 @@ use crate::{
     id::{OrgId, ProjectId},
     media::{cluster::secret_place, preset::Preset},
     model::{
-        job::JobKind,
         organization::Plan,
         project::{DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, Project, ProjectState, ProjectView},
         storage::{StorageConfig, StorageInput},
-        text::{HttpUrl, LabelFilter, Labels, LiveKitUrl, Name, Note, PresetName, RegionName, WebhookUrl},
+        text::{HttpUrl, LabelFilter, Labels, LiveKitUrl, Name, PresetName, RegionName, WebhookUrl},
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     page::{Cursor, Page, PageLimit},
@@ -51,9 +54,8 @@ async fn read(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
 /// The plan of replacing a project by its changed form.
 fn replacing(before: &Project, after: Project) -> Result<Planned<ProjectView>> {
     let mut batch = Batch::new();
-    after.replace_in(&mut batch)?;
+    let shown = after.replaced_in(&mut batch)?;
     batch.bump_generation();
-    let shown = Project { version: after.version + 1, ..after };
     Ok(Planned::write(shown.view(), batch, trail(Some(before), &shown)))
 }
 
@@ -80,7 +82,7 @@ fn address_faults(
     ];
     let policy = cx.parts.outbound.policy();
     let outside = |text: &str| {
-        text.parse().is_ok_and(|url| !policy.allows_literal(&url)) && text != cx.parts.settings.livekit.url
+        text.parse().is_ok_and(|url| policy.check_literal(&url).is_err()) && text != cx.parts.settings.livekit.url
     };
     urls.into_iter()
         .filter(|(_, url)| url.is_some_and(outside))
@@ -88,17 +90,17 @@ fn address_faults(
         .collect()
 }
 
-fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<StorageConfig> {
+fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<Box<StorageConfig>> {
     let place = Place { collection: schema::PROJECTS.name, field: "storage_config", id, org };
     let credentials = serde_json::to_vec(&input.credentials()).map_err(Error::internal)?;
     let sealed = cx.parts.sealer.seal(place, &credentials, cx.parts.entropy.as_ref())?;
-    Ok(input.clone().sealed(sealed))
+    Ok(Box::new(input.clone().sealed(sealed)))
 }
 
-fn seal_livekit(cx: &Cx<'_>, key: &str, secret: &SecretText, id: &str, org: &str) -> Result<LiveKitCredentials> {
+fn seal_livekit(cx: &Cx<'_>, key: &str, secret: &SecretText, id: &str, org: &str) -> Result<Box<LiveKitCredentials>> {
     let place = secret_place(id, org);
     let api_secret = cx.parts.sealer.seal(place, secret.expose().as_bytes(), cx.parts.entropy.as_ref())?;
-    Ok(LiveKitCredentials { api_key: key.to_owned(), api_secret })
+    Ok(Box::new(LiveKitCredentials { api_key: key.to_owned(), api_secret }))
 }
 
 /// The rules that bind a LiveKit address and its credentials together.
@@ -227,9 +229,7 @@ impl Operation for CreateProject {
         let org = cx.parts.organizations.get(self.org_id).await?;
         let org = org.ok_or_else(|| Error::not_found("organization", self.org_id))?;
         if org.deleted_at.is_some() {
-            return Err(
-                Error::new(Code::WrongState, format!("organization {} is deleted", org.id)).hint("Restore it first.")
-            );
+            return Err(Error::deleted("organization", org.id));
         }
         let id = ProjectId::new(cx.now, cx.parts.entropy.as_ref());
         let (id_text, org_text) = (id.to_string(), org.id.to_string());
@@ -318,7 +318,6 @@ impl Operation for ListProjects {
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Self::Output>> {
         let filter = ProjectFilter {
-            only: cx.call.caller.key().map(|record| record.project.id),
             org: self.org_id,
             plan: self.plan,
             name_prefix: self.name_prefix.clone(),
@@ -326,7 +325,8 @@ impl Operation for ListProjects {
             labels: self.label.clone(),
             include_deleted: self.include_deleted.unwrap_or(false),
         };
-        let mut page = cx.parts.projects.list(&filter, self.limit, self.cursor.as_ref()).await?;
+        let visible = cx.call.caller.visible();
+        let mut page = cx.parts.projects.list(visible, &filter, self.limit, self.cursor.as_ref()).await?;
         if let Some(plan) = self.plan {
             let mut kept = Vec::with_capacity(page.data.len());
             for project in page.data {
@@ -503,9 +503,7 @@ impl Operation for UpdateProject {
         faults_or(self.faults(cx), ())?;
         let before = read(cx, self.id).await?;
         if before.state == ProjectState::Deleted {
-            return Err(
-                Error::new(Code::WrongState, format!("project {} is deleted", self.id)).hint("Restore it first.")
-            );
+            return Err(Error::deleted("project", self.id));
         }
         let mut after = before.clone();
         self.apply(cx, &mut after)?;
@@ -514,214 +512,5 @@ impl Operation for UpdateProject {
         }
         after.updated_at = cx.now;
         replacing(&before, after)
-    }
-}
-
-/// Delete a project. Its keys stop at once; it can be restored until `purge_at`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteProject {
-    /// Which.
-    pub id: ProjectId,
-    /// The version that was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<u64>,
-}
-
-impl Operation for DeleteProject {
-    type Output = ProjectView;
-    const META: Meta = Meta::mutation(
-        "projects.delete",
-        Method::Delete,
-        "/v1/projects/{id}",
-        &[Permission::ProjectAdmin],
-        "Delete a project; its keys stop at once, and it can be restored until purge_at",
-    );
-
-    fn scope(&self) -> Scope {
-        Scope::Project(self.id)
-    }
-
-    fn expected_version(&self) -> Option<u64> {
-        self.version
-    }
-
-    fn version_of(output: &ProjectView) -> Option<u64> {
-        Some(output.version)
-    }
-
-    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
-        let before = read(cx, self.id).await?;
-        if before.state == ProjectState::Deleted {
-            return Ok(Planned::read(before.view()));
-        }
-        let purge_at = cx.now.plus(cx.parts.settings.purge_after);
-        let after = Project {
-            state: ProjectState::Deleted,
-            deleted_at: Some(cx.now),
-            purge_at: Some(purge_at),
-            updated_at: cx.now,
-            ..before.clone()
-        };
-        let keys = cx.parts.keys.count_live(self.id).await?;
-        let mut planned = replacing(&before, after)?.touching("keys", keys);
-        job(cx, JobKind::PurgeProject, self.id, purge_at).insert_into(&mut planned.batch)?;
-        Ok(planned)
-    }
-}
-
-/// Bring back a deleted project. Its keys work again.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestoreProject {
-    /// Which.
-    pub id: ProjectId,
-}
-
-impl Operation for RestoreProject {
-    type Output = ProjectView;
-    const META: Meta = Meta::mutation(
-        "projects.restore",
-        Method::Post,
-        "/v1/projects/{id}/restore",
-        &[Permission::ProjectAdmin],
-        "Bring back a deleted project; its keys work again",
-    );
-
-    fn scope(&self) -> Scope {
-        Scope::Project(self.id)
-    }
-
-    fn version_of(output: &ProjectView) -> Option<u64> {
-        Some(output.version)
-    }
-
-    fn conflict(&self, collection: &'static str, _: &'static str) -> Option<Error> {
-        (collection == schema::PROJECTS.name).then(|| {
-            Error::new(Code::NameTaken, "another project of the organization has taken the name in the meantime")
-                .hint("Rename the other one, then restore again.")
-        })
-    }
-
-    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
-        let before = read(cx, self.id).await?;
-        if before.state != ProjectState::Deleted {
-            return Ok(Planned::read(before.view()));
-        }
-        if before.purge_at.is_some_and(|end| end <= cx.now) {
-            return Err(Error::new(Code::Gone, format!("project {} is being purged", self.id)));
-        }
-        let org = cx.parts.organizations.get(before.org_id).await?.filter(|org| org.deleted_at.is_none());
-        let org = org.ok_or_else(|| {
-            Error::new(Code::WrongState, format!("organization {} is deleted", before.org_id)).hint("Restore it first.")
-        })?;
-        let mut planned = replacing(&before, revived(&before, cx.now))?;
-        org.require_in(&mut planned.batch);
-        Ok(planned)
-    }
-}
-
-/// A deleted project as it is after its restoration: suspended again if it was suspended.
-pub(crate) fn revived(project: &Project, now: crate::time::Timestamp) -> Project {
-    let state = if project.suspended_at.is_some() { ProjectState::Suspended } else { ProjectState::Active };
-    Project { state, deleted_at: None, purge_at: None, deleted_by: None, updated_at: now, ..project.clone() }
-}
-
-/// Stop a project: its keys are refused at once and its tokens are bad.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SuspendProject {
-    /// Which.
-    pub id: ProjectId,
-    /// Why; the project's people see it.
-    pub reason: Note,
-}
-
-impl Operation for SuspendProject {
-    type Output = ProjectView;
-    const META: Meta = Meta::mutation(
-        "projects.suspend",
-        Method::Post,
-        "/v1/projects/{id}/suspend",
-        &[Permission::System],
-        "Stop a project: its keys are refused at once and its tokens are bad",
-    );
-
-    fn scope(&self) -> Scope {
-        Scope::Project(self.id)
-    }
-
-    fn version_of(output: &ProjectView) -> Option<u64> {
-        Some(output.version)
-    }
-
-    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
-        let before = read(cx, self.id).await?;
-        match before.state {
-            ProjectState::Deleted => {
-                Err(Error::new(Code::WrongState, format!("project {} is deleted", self.id)).hint("Restore it first."))
-            }
-            ProjectState::Suspended if before.suspend_reason.as_ref() == Some(&self.reason) => {
-                Ok(Planned::read(before.view()))
-            }
-            ProjectState::Active | ProjectState::Suspended => {
-                let after = Project {
-                    state: ProjectState::Suspended,
-                    suspended_at: before.suspended_at.or(Some(cx.now)),
-                    suspend_reason: Some(self.reason.clone()),
-                    updated_at: cx.now,
-                    ..before.clone()
-                };
-                let keys = cx.parts.keys.count_live(self.id).await?;
-                Ok(replacing(&before, after)?.touching("keys", keys))
-            }
-        }
-    }
-}
-
-/// Let a suspended project go on.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ResumeProject {
-    /// Which.
-    pub id: ProjectId,
-}
-
-impl Operation for ResumeProject {
-    type Output = ProjectView;
-    const META: Meta = Meta::mutation(
-        "projects.resume",
-        Method::Post,
-        "/v1/projects/{id}/resume",
-        &[Permission::System],
-        "Let a suspended project go on",
-    );
-
-    fn scope(&self) -> Scope {
-        Scope::Project(self.id)
-    }
-
-    fn version_of(output: &ProjectView) -> Option<u64> {
-        Some(output.version)
-    }
-
-    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
-        let before = read(cx, self.id).await?;
-        match before.state {
-            ProjectState::Deleted => {
-                Err(Error::new(Code::WrongState, format!("project {} is deleted", self.id)).hint("Restore it first."))
-            }
-            ProjectState::Active => Ok(Planned::read(before.view())),
-            ProjectState::Suspended => {
-                let after = Project {
-                    state: ProjectState::Active,
-                    suspended_at: None,
-                    suspend_reason: None,
-                    updated_at: cx.now,
-                    ..before.clone()
-                };
-                replacing(&before, after)
-            }
-        }
     }
 }

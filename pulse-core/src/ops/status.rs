@@ -45,7 +45,7 @@ impl Operation for GetStatus {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Status>> {
-        let (store, livekit) = cx.parts.health().await;
+        let (store, livekit) = tokio::join!(cx.parts.store_health(), cx.parts.livekit_health());
         let state = match (store.state, livekit.state) {
             (Health::Ok, Health::Ok) => Health::Ok,
             (Health::Ok, _) => Health::Degraded,

@@ -16,7 +16,7 @@ pub use revoke::RevokeTokens;
 pub use validate::{Reason, ReasonCode, ShownClaims, ValidateToken, Validation};
 
 use crate::{
-    access::Permission,
+    access::{Permission, keyring::KeyRecord},
     error::{Code, Error, Result},
     id::ProjectId,
     media::{
@@ -270,7 +270,8 @@ impl Operation for TokenSource {
 
 /// Refuses when the caller is a key that is bound to other rooms; `None` stands for tokens of every room.
 fn check_room(cx: &Cx<'_>, room: Option<&RoomName>) -> Result<()> {
-    if cx.call.caller.key().is_none_or(|record| record.key.constraints.allow_room(room)) {
+    let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
+    if constraints.is_none_or(|constraints| constraints.allow_room(room)) {
         return Ok(());
     }
     let what = room.map_or_else(|| "whatever their room".to_owned(), |room| format!("for the room {room}"));

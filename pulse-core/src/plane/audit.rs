@@ -43,8 +43,7 @@ fn actor(caller: &Caller) -> Actor {
         Caller::Operator(OperatorVia::Local { os_user }) => ("operator", Some(os_user.clone()), "local", None),
         Caller::Operator(OperatorVia::Token) => ("operator", None, "admin_token", None),
         Caller::Key(key) => {
-            let key = &key.record.key;
-            ("key", Some(key.name.to_string()), "api_key", Some(key.public_id.clone()))
+            ("key", Some(key.record.name.to_string()), "api_key", Some(key.record.public_id().to_owned()))
         }
     };
     Actor { kind: kind.to_owned(), id: caller.id(), name, method: method.to_owned(), credential_id }

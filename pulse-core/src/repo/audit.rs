@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Document, page};
 use crate::{
+    access::Visible,
     error::Result,
     id::OrgId,
     model::audit::{AuditEntry, AuditOutcome},
@@ -66,15 +67,22 @@ impl Audit {
         Ok(())
     }
 
-    /// A page, newest first.
+    /// A page of those that the caller sees, newest first: a project's key sees what is about its project.
     pub async fn list(
         &self,
+        visible: Visible,
         filter: &AuditFilter,
         limit: Option<PageLimit>,
         cursor: Option<&Cursor>,
     ) -> Result<Page<AuditEntry>> {
+        let own = match visible {
+            Visible::Nothing => return Ok(Page::empty()),
+            Visible::Everything => None,
+            Visible::Project { project, org } => Some((project.to_string(), org.to_string())),
+        };
         let (index, prefix) = match filter {
             AuditFilter { target_id: Some(target), .. } => ("target", vec![target.as_str().into()]),
+            _ if own.is_some() => ("target", own.iter().map(|(project, _)| project.as_str().into()).collect()),
             AuditFilter { actor_id: Some(actor), .. } => ("actor", vec![actor.as_str().into()]),
             // Without bounds on time, the chain's own order: exact where two entries share a millisecond.
             AuditFilter { org: Some(org), since: None, until: None, .. } => ("log_seq", vec![org.to_string().into()]),
@@ -84,6 +92,10 @@ impl Audit {
         let mut scan = Scan::new(AuditEntry::COLLECTION, index, prefix);
         scan.from = filter.since.map(|time| time.to_string().into());
         scan.to = filter.until.map(|time| time.to_string().into());
+        if let Some((project, org)) = &own {
+            scan.filter.push(Condition::Eq("log", org.as_str().into()));
+            scan.filter.push(Condition::Contains("target_ids", project.as_str().into()));
+        }
         scan.filter.extend(filter.org.map(|org| Condition::Eq("log", org.to_string().into())));
         scan.filter.extend(filter.actor_id.as_deref().map(|actor| Condition::Eq("actor_id", actor.into())));
         scan.filter.extend(filter.action.as_deref().map(|action| match action.strip_suffix('*') {
@@ -91,7 +103,7 @@ impl Audit {
             None => Condition::Eq("action", action.into()),
         }));
         scan.filter.extend(filter.outcome.map(|outcome| Condition::Eq("outcome", json!(outcome))));
-        let binding = CursorBinding::new("audit", &format!("{filter:?}"));
+        let binding = CursorBinding::new("audit", &format!("{own:?}{filter:?}"));
         page::<AuditEntry, _>(&self.0, scan, &binding, limit, cursor, Clone::clone).await
     }
 }

@@ -5,8 +5,11 @@ use crate::{
     error::Result,
     id::KeyId,
     model::key_use::KeyUse,
-    store::{Batch, Collection, CommitMode, SharedStore, schema},
+    store::{Batch, Collection, CommitMode, Outcome, SharedStore, schema},
 };
+
+/// How many uses share a commit.
+const TOGETHER: usize = 200;
 
 impl Document for KeyUse {
     const COLLECTION: &'static Collection = &schema::KEY_USES;
@@ -31,21 +34,33 @@ impl KeyUses {
         get(&self.0, &key.to_string()).await
     }
 
-    /// Records the use unless a later one is recorded. When another process records one at the same moment, this one is
-    /// left out: both are true to a minute.
-    pub async fn record(&self, last: &KeyUse) -> Result<()> {
-        let mut batch = Batch::new();
-        match self.0.get(KeyUse::COLLECTION, &last.document_id()).await? {
-            None => last.insert_into(&mut batch)?,
-            Some(stored) => {
-                let version = stored.version;
-                if KeyUse::from_stored(stored)?.last_used_at >= last.last_used_at {
-                    return Ok(());
+    /// Records uses, each unless a later one is recorded. When another process records one of the same key at the same
+    /// moment, ours is left out: both are true to a minute.
+    pub async fn record(&self, uses: &[KeyUse]) -> Result<()> {
+        for some in uses.chunks(TOGETHER) {
+            if !self.try_record(some).await? {
+                for one in some {
+                    self.try_record(std::slice::from_ref(one)).await?;
                 }
-                batch.replace(KeyUse::COLLECTION, last.document_id(), version, last.to_doc()?);
             }
         }
-        self.0.commit(batch, CommitMode::Apply).await?;
         Ok(())
+    }
+
+    /// Records these in one commit; tells whether nothing came in between.
+    async fn try_record(&self, uses: &[KeyUse]) -> Result<bool> {
+        let mut batch = Batch::new();
+        for last in uses {
+            match self.0.get(KeyUse::COLLECTION, &last.document_id()).await? {
+                None => last.insert_into(&mut batch)?,
+                Some(stored) => {
+                    let version = stored.version;
+                    if KeyUse::from_stored(stored)?.last_used_at < last.last_used_at {
+                        batch.replace(KeyUse::COLLECTION, last.document_id(), version, last.to_doc()?);
+                    }
+                }
+            }
+        }
+        Ok(matches!(self.0.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. }))
     }
 }

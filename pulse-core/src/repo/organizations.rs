@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, document_basics, get, page};
+use super::{Document, document_basics, get, page, page_of_one};
 use crate::{
+    access::Visible,
     error::Result,
     id::OrgId,
     model::{
@@ -31,8 +32,6 @@ impl Document for Organization {
 /// Which organizations a list has.
 #[derive(Clone, Debug, Default)]
 pub struct OrganizationFilter {
-    /// Only this one: what a caller bound to an organization sees.
-    pub only: Option<OrgId>,
     /// Names that begin so, without regard to case.
     pub name_prefix: Option<String>,
     /// Of this plan.
@@ -53,9 +52,10 @@ impl Organizations {
         get(&self.0, &id.to_string()).await
     }
 
-    /// A page, newest first.
+    /// A page of those that the caller sees, newest first.
     pub async fn list(
         &self,
+        visible: Visible,
         filter: &OrganizationFilter,
         limit: Option<PageLimit>,
         cursor: Option<&Cursor>,
@@ -64,15 +64,21 @@ impl Organizations {
             Some(label) => Scan::new(Organization::COLLECTION, "label", vec![label.pair().into()]),
             None => Scan::new(Organization::COLLECTION, schema::PRIMARY, Vec::new()),
         };
-        scan.filter.extend(filter.only.map(|id| Condition::Eq("id", id.to_string().into())));
         scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
         scan.filter.extend(filter.plan.map(|plan| Condition::Eq("plan", json!(plan))));
-        scan.filter
-            .extend(filter.labels.iter().skip(1).map(|label| Condition::Contains("label_pairs", label.pair().into())));
+        scan.filter.extend(filter.labels.iter().map(|label| Condition::Contains("label_pairs", label.pair().into())));
         if !filter.include_deleted {
             scan.filter.push(Condition::Eq("deleted_at", Value::Null));
         }
-        let binding = CursorBinding::new("organizations", &format!("{filter:?}"));
-        page::<Organization, _>(&self.0, scan, &binding, limit, cursor, Organization::view).await
+        match visible {
+            Visible::Nothing => Ok(Page::empty()),
+            Visible::Everything => {
+                let binding = CursorBinding::new("organizations", &format!("{filter:?}"));
+                page::<Organization, _>(&self.0, scan, &binding, limit, cursor, Organization::view).await
+            }
+            Visible::Project { org, .. } => {
+                page_of_one::<Organization, _>(&self.0, &org.to_string(), scan, Organization::view).await
+            }
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, all, document_basics, get, page};
+use super::{Document, all, document_basics, get, page, page_of_one};
 use crate::{
+    access::Visible,
     error::Result,
     id::{OrgId, ProjectId},
     model::{
@@ -32,8 +33,6 @@ impl Document for Project {
 /// Which projects a list has.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectFilter {
-    /// Only this one: what a key sees.
-    pub only: Option<ProjectId>,
     /// Of this organization.
     pub org: Option<OrgId>,
     /// Whose organization has this plan. The operation sorts them out; here it only binds the cursor.
@@ -58,9 +57,10 @@ impl Projects {
         get(&self.0, &id.to_string()).await
     }
 
-    /// A page, newest first.
+    /// A page of those that the caller sees, newest first.
     pub async fn list(
         &self,
+        visible: Visible,
         filter: &ProjectFilter,
         limit: Option<PageLimit>,
         cursor: Option<&Cursor>,
@@ -73,15 +73,23 @@ impl Projects {
             (None, Some(label)) => Scan::new(Project::COLLECTION, "label", vec![pair(label)]),
             (None, None) => Scan::new(Project::COLLECTION, schema::PRIMARY, Vec::new()),
         };
-        scan.filter.extend(filter.only.map(|id| Condition::Eq("id", id.to_string().into())));
+        scan.filter.extend(filter.org.map(|id| Condition::Eq("org_id", id.to_string().into())));
         scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
         scan.filter.extend(filter.region.as_ref().map(|region| Condition::Eq("region", region.as_str().into())));
-        scan.filter.extend(filter.labels.iter().skip(1).map(|label| Condition::Contains("label_pairs", pair(label))));
+        scan.filter.extend(filter.labels.iter().map(|label| Condition::Contains("label_pairs", pair(label))));
         if !filter.include_deleted {
             scan.filter.push(Condition::Eq("deleted_at", Value::Null));
         }
-        let binding = CursorBinding::new("projects", &format!("{filter:?}"));
-        page::<Project, _>(&self.0, scan, &binding, limit, cursor, Project::view).await
+        match visible {
+            Visible::Nothing => Ok(Page::empty()),
+            Visible::Everything => {
+                let binding = CursorBinding::new("projects", &format!("{filter:?}"));
+                page::<Project, _>(&self.0, scan, &binding, limit, cursor, Project::view).await
+            }
+            Visible::Project { project, .. } => {
+                page_of_one::<Project, _>(&self.0, &project.to_string(), scan, Project::view).await
+            }
+        }
     }
 
     /// Up to `cap` projects of an organization, oldest first, that live (`deleted` false) or that the organization's
@@ -93,7 +101,14 @@ impl Projects {
         if !deleted {
             scan.filter.push(Condition::Eq("deleted_at", Value::Null));
         }
-        self.0.scan(scan).await?.rows.into_iter().map(Project::from_stored).collect()
+        loop {
+            let found = self.0.scan(scan.clone()).await?;
+            scan.after = found.next.filter(|_| found.rows.is_empty());
+            // A page may be empty because many rows in a row did not meet the condition.
+            if scan.after.is_none() {
+                return found.rows.into_iter().map(Project::from_stored).collect();
+            }
+        }
     }
 
     /// Up to `cap` projects of an organization, in any state.

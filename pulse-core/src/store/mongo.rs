@@ -114,6 +114,13 @@ impl fmt::Debug for MongoStore {
 }
 
 impl MongoStore {
+    /// The version of the schema that is there, without making or changing anything; `None` when nothing is. Refuses what
+    /// [`Store::prepare`] refuses: a server without a replica set, and a newer schema than this program knows.
+    pub async fn found_version(&self) -> Result<Option<u32>> {
+        topology::check(&self.db, &self.options, &self.outbound).await?;
+        prepare::version(&self.db).await
+    }
+
     /// Reads the options and starts to look for the server, without waiting for it: [`Store::prepare`] and
     /// [`Store::ping`] tell whether it is there.
     ///

@@ -44,7 +44,7 @@ use crate::{
 
 /// Is told of every commit, on the writer's thread: it must not wait.
 pub trait CommitObserver: Send + Sync + fmt::Debug {
-    /// A group of `jobs` batches was committed in `seconds`, from the start of its transaction to the end of the sync.
+    /// A group in which `jobs` batches wrote something was committed in `seconds`, from the start of its transaction to the end of the sync.
     fn committed(&self, jobs: usize, seconds: f64);
 }
 

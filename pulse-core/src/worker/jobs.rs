@@ -8,7 +8,9 @@ use crate::{
     error::Result,
     id::{OrgId, ProjectId},
     model::{
+        api_key::ApiKey,
         job::{Job, JobKind},
+        organization::Organization,
         project::{Project, ProjectState},
     },
     op::Target,
@@ -59,7 +61,7 @@ pub(super) async fn run(plane: &ControlPlane) -> Result<usize> {
 async fn one(plane: &ControlPlane, job: &Job) -> Result<()> {
     match job.kind {
         JobKind::DeleteChildren => delete_children(plane, parse(&job.target_id)?).await,
-        JobKind::RestoreChildren => restore_children(plane, parse(&job.target_id)?).await,
+        JobKind::RestoreChildren => restore_children(plane, parse(&job.target_id)?, job).await,
         JobKind::PurgeOrganization => purge_organization(plane, parse(&job.target_id)?, job).await,
         JobKind::PurgeProject => purge_project(plane, parse(&job.target_id)?, job).await,
     }
@@ -98,7 +100,7 @@ async fn delete_children(plane: &ControlPlane, id: OrgId) -> Result<()> {
 
 /// Brings back the projects that the organization's deletion took along, as long as it lives. A project whose name has
 /// been taken stays deleted and can be restored on its own once renamed.
-async fn restore_children(plane: &ControlPlane, id: OrgId) -> Result<()> {
+async fn restore_children(plane: &ControlPlane, id: OrgId, job: &Job) -> Result<()> {
     let parts = plane.parts();
     let mut left = Vec::new();
     loop {
@@ -118,7 +120,13 @@ async fn restore_children(plane: &ControlPlane, id: OrgId) -> Result<()> {
             if let Outcome::Conflict { .. } = parts.store.commit(batch, CommitMode::Apply).await? {
                 left.push(project.id);
                 let mut batch = Batch::new();
-                Project { deleted_by: None, ..project }.replace_in(&mut batch)?;
+                let orphan = Project { deleted_by: None, ..project };
+                orphan.replace_in(&mut batch)?;
+                // The organization's purge, which would have taken it along, will not come.
+                let purge_at = orphan.purge_at.unwrap_or_else(|| parts.clock.now().plus(parts.settings.purge_after));
+                let now = parts.clock.now();
+                Job::new(JobKind::PurgeProject, orphan.id, (now, purge_at), &job.request_id, parts.entropy.as_ref())
+                    .insert_into(&mut batch)?;
                 commit(plane, batch).await?;
             }
         }
@@ -139,11 +147,11 @@ async fn purge_organization(plane: &ControlPlane, id: OrgId, job: &Job) -> Resul
             break;
         }
         for project in children {
-            purge(plane, &project, job).await?;
+            purge(plane, &project, Some(&org), job).await?;
         }
     }
     let mut batch = Batch::new();
-    batch.delete(crate::model::organization::Organization::COLLECTION, id, org.version).bump_generation();
+    batch.delete(Organization::COLLECTION, id, org.version).bump_generation();
     let target = Target { kind: "organization".into(), id: id.to_string(), name: Some(org.name.to_string()) };
     append_audit(plane, &mut batch, "organizations.purge", id, target, job)?;
     commit(plane, batch).await
@@ -152,29 +160,36 @@ async fn purge_organization(plane: &ControlPlane, id: OrgId, job: &Job) -> Resul
 async fn purge_project(plane: &ControlPlane, id: ProjectId, job: &Job) -> Result<()> {
     let parts = plane.parts();
     match parts.projects.get(id).await?.filter(|project| due(project.purge_at, parts.clock.now())) {
-        Some(project) => purge(plane, &project, job).await,
+        Some(project) => purge(plane, &project, None, job).await,
         None => Ok(()),
     }
 }
 
-/// Removes a project's documents and then the project.
-async fn purge(plane: &ControlPlane, project: &Project, job: &Job) -> Result<()> {
+/// Removes a project's documents and then the project. Each step holds only while the project, and the organization
+/// that takes it along, are as they were when they were found to be due: a restoration in between ends it.
+async fn purge(plane: &ControlPlane, project: &Project, org: Option<&Organization>, job: &Job) -> Result<()> {
     let parts = plane.parts();
+    let step = || {
+        let mut batch = Batch::new();
+        org.into_iter().for_each(|org| org.require_in(&mut batch));
+        batch
+    };
     loop {
         let keys = parts.keys.any(project.id, STEP).await?;
         if keys.is_empty() {
             break;
         }
-        let mut batch = Batch::new();
+        let mut batch = step();
+        project.require_in(&mut batch);
         for key in keys {
-            batch.delete(crate::model::api_key::ApiKey::COLLECTION, key.id, key.version);
+            batch.delete(ApiKey::COLLECTION, key.id, key.version);
             if let Some(last) = parts.store.get(&crate::store::schema::KEY_USES, &key.id.to_string()).await? {
                 batch.delete(&crate::store::schema::KEY_USES, last.id, last.version);
             }
         }
         commit(plane, batch).await?;
     }
-    let mut batch = Batch::new();
+    let mut batch = step();
     if let Some(set) = parts.store.get(&crate::store::schema::KEY_SETS, &project.id.to_string()).await? {
         batch.delete(&crate::store::schema::KEY_SETS, set.id, set.version);
     }

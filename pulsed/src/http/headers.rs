@@ -1,20 +1,14 @@
 //! Headers of requests that belong to no operation in particular, read strictly.
 
-use std::fmt::Write as _;
-
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_TYPE, IF_MATCH},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use pulse_core::{
     entropy::Entropy,
     error::{Code, Error, Result},
+    op::request_id,
 };
 
 /// The header of the request id, both ways.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The header of the key for safe retries.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The most characters of a request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
@@ -38,13 +32,7 @@ impl RequestId {
     }
 
     fn fresh(entropy: &dyn Entropy) -> Self {
-        let mut random = [0_u8; 12];
-        entropy.fill(&mut random);
-        let mut text = String::with_capacity(28);
-        text.push_str("req_");
-        for byte in random {
-            let _ = write!(text, "{byte:02x}");
-        }
+        let text = request_id(entropy);
         Self(HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or(HeaderValue::from_static("req_")))
     }
 
@@ -55,40 +43,6 @@ impl RequestId {
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
-}
-
-/// The version in `If-Match`: `"3"`, or nothing for `*`. A weak tag never matches in `If-Match` (RFC 9110, 13.1.1), and
-/// Pulse makes none, so it is refused like any other text.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>> {
-    let mut values = headers.get_all(IF_MATCH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let bad = || {
-        Error::new(Code::BadRequest, "If-Match is not one ETag of Pulse")
-            .hint("Send the ETag as it was read, with its quotes: If-Match: \"3\".")
-    };
-    let text = value.to_str().map_err(|_| bad())?.trim();
-    if values.next().is_some() {
-        return Err(bad());
-    }
-    if text == "*" {
-        return Ok(None);
-    }
-    let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or_else(bad)?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain).map(Some).ok_or_else(bad)
-}
-
-/// The key for safe retries: 1 to 255 visible ASCII characters.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let bytes = value.as_bytes();
-    let fits = (1..=255).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) && values.next().is_none();
-    let text = value.to_str().ok().filter(|_| fits);
-    text.map(|text| Some(text.to_owned())).ok_or_else(|| {
-        Error::new(Code::BadRequest, "Idempotency-Key is not 1 to 255 visible ASCII characters")
-            .hint("Send a UUID, for instance.")
-    })
 }
 
 /// Refuses a body that is not said to be JSON in UTF-8.
@@ -136,26 +90,6 @@ mod tests {
         for bad in ["", "a b", "a\"b", "x".repeat(129).as_str()] {
             let made = id(bad);
             assert!(made.starts_with("req_") && made.len() == 28, "{bad:?} became {made}");
-        }
-    }
-
-    #[test]
-    fn if_match_is_one_strong_tag_or_a_star() {
-        let read = |text: &str| if_match(&with(IF_MATCH, text));
-        assert_eq!(read("\"3\"").unwrap(), Some(3));
-        assert_eq!(read("*").unwrap(), None);
-        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
-        for bad in ["3", "W/\"3\"", "\"x\"", "\"3\", \"4\"", "\"\"", "\"+3\"", "\"99999999999999999999\""] {
-            assert!(read(bad).is_err(), "{bad} was taken");
-        }
-    }
-
-    #[test]
-    fn an_idempotency_key_is_visible_ascii() {
-        let read = |text: &str| idempotency_key(&with(IDEMPOTENCY_KEY, text));
-        assert_eq!(read("a-1").unwrap().as_deref(), Some("a-1"));
-        for bad in ["", "a b", "x".repeat(256).as_str()] {
-            assert!(read(bad).is_err(), "{bad:?} was taken");
         }
     }
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header::USER_AGENT, request::Parts};
 use pulse_core::{
     access::{Caller, caller::unauthenticated},
-    error::{Code, Error, Fault, Result},
-    op::{Call, Meta, Method},
+    error::{Code, Error, Result},
+    op::{Call, Meta},
     registry::{Reply, Route},
     wire::Incoming,
 };
@@ -93,37 +93,11 @@ pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) ->
 /// Reads what belongs to the call and not to the operation; gives the query that is left for the operation.
 fn options<'a>(call: &mut Call, meta: &Meta, parts: &'a Parts) -> Result<Cow<'a, str>> {
     call.user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(shortened);
-    if !meta.is_mutation() {
-        return Ok(Cow::Borrowed(parts.uri.query().unwrap_or_default()));
-    }
-    if meta.method == Method::Post {
-        call.idempotency_key = headers::idempotency_key(&parts.headers)?;
-    }
-    call.if_match = headers::if_match(&parts.headers)?;
-    let (dry_run, query) = dry_run(parts.uri.query().unwrap_or_default())?;
-    call.dry_run = dry_run;
-    Ok(query)
+    call.read_options(meta, parts.uri.query().unwrap_or_default(), &parts.headers)
 }
 
 fn shortened(text: &str) -> String {
     text.chars().take(MAX_USER_AGENT).collect()
-}
-
-/// Takes `dry_run` out of a query.
-fn dry_run(query: &str) -> Result<(bool, Cow<'_, str>)> {
-    let is_option = |pair: &&str| pair.split('=').next() == Some("dry_run");
-    let mut found = query.split('&').filter(is_option);
-    let Some(option) = found.next() else { return Ok((false, Cow::Borrowed(query))) };
-    if found.next().is_some() {
-        return Err(Error::invalid(vec![Fault::new("dry_run", "repeated", "stands more than once in the query")]));
-    }
-    let dry = match option {
-        "dry_run=true" => true,
-        "dry_run=false" => false,
-        _ => return Err(Error::invalid_field("dry_run", "wrong_type", "must be true or false")),
-    };
-    let rest: Vec<&str> = query.split('&').filter(|pair| !is_option(pair)).collect();
-    Ok((dry, Cow::Owned(rest.join("&"))))
 }
 
 /// The fields that travel in the path, decoded.
@@ -135,19 +109,4 @@ async fn path_fields(meta: &Meta, parts: &mut Parts) -> Result<Vec<(String, Stri
         .await
         .map_err(|_| Error::new(Code::BadRequest, "the path is not UTF-8"))?;
     Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dry_run_is_taken_out_of_the_query() {
-        assert_eq!(dry_run("").unwrap(), (false, "".into()));
-        assert_eq!(dry_run("a=1&dry_run=true&b=2").unwrap(), (true, "a=1&b=2".into()));
-        assert_eq!(dry_run("dry_run=false").unwrap(), (false, "".into()));
-        for bad in ["dry_run", "dry_run=", "dry_run=1", "dry_run=true&dry_run=true"] {
-            assert_eq!(dry_run(bad).map_err(|error| error.code()), Err(Code::InvalidFields), "{bad}");
-        }
-    }
 }

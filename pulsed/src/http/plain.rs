@@ -1,10 +1,7 @@
 //! Routes beside the registry: health, readiness, metrics, the OpenAPI document, and what has no route. None of them
 //! counts against a limit.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     extract::{Extension, State},
@@ -15,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use pulse_core::{
     access::{Caller, caller::unauthenticated},
     error::{Code, Error, Result},
+    health::Health,
     op::Call,
     openapi,
 };
@@ -22,8 +20,6 @@ use serde_json::json;
 
 use super::{App, Exchange, answer, operation::identify, refuse};
 
-/// How long `/ready` waits for the store.
-const PATIENCE: Duration = Duration::from_secs(3);
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /health`: the process is alive. Looks at nothing else, so that a store that is down does not get it restarted.
@@ -31,20 +27,16 @@ pub(super) async fn health() -> Response {
     answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
-/// `GET /ready`: requests can be answered now, or why not.
-pub(super) async fn ready(State(app): State<Arc<App>>, Extension(exchange): Extension<Exchange>) -> Response {
+/// `GET /ready`: requests can be answered now, or why not. The store is asked once a second at most.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let parts = app.plane.parts();
     let mut reasons = Vec::new();
     if app.draining.load(Ordering::Relaxed) {
         reasons.push("this process is shutting down".to_owned());
     }
-    match tokio::time::timeout(PATIENCE, parts.store.ping()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            super::log_error(&error, &exchange.id);
-            reasons.push(format!("store: {}", error.problem(exchange.id.as_str()).detail));
-        }
-        Err(_) => reasons.push(format!("store: no answer within {} seconds", PATIENCE.as_secs())),
+    // Anybody may ask: what exactly is wrong stands in the log, and in the operator's status.
+    if parts.store_health().await.state != Health::Ok {
+        reasons.push("store: it cannot be used; the log and `pulse status` say why".to_owned());
     }
     if !parts.keyring.is_fresh() {
         reasons

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, response::Response};
+use axum::{
+    BoxError,
+    body::{Body, Bytes, HttpBody},
+    response::Response,
+};
 use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request,
@@ -16,7 +20,6 @@ use http::{
         X_FRAME_OPTIONS,
     },
 };
-use hyper::body::Incoming;
 use pulse_core::error::{Code, Error};
 use tower::Service as _;
 
@@ -46,7 +49,10 @@ pub(super) fn is_logged() -> bool {
 }
 
 /// Answers one request. Never fails: everything that goes wrong is an answer.
-pub async fn serve(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Result<Response, Infallible> {
+pub async fn serve<B>(app: Arc<App>, peer: Peer, request: Request<B>) -> Result<Response, Infallible>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let parts = app.plane.parts();
     let id = RequestId::of(request.headers(), parts.entropy.as_ref());
     let logged = is_logged().then(|| (parts.clock.monotonic(), request.method().clone()));
@@ -79,7 +85,10 @@ pub async fn serve(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Res
     Ok(response)
 }
 
-async fn respond(app: &Arc<App>, peer: Peer, id: &RequestId, request: Request<Incoming>) -> Response {
+async fn respond<B>(app: &Arc<App>, peer: Peer, id: &RequestId, request: Request<B>) -> Response
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let path = request.uri().path();
     let probe = path == "/health" || path == "/ready";
     let refused = if header_bytes(&request) > MAX_HEADERS {
@@ -108,7 +117,7 @@ async fn respond(app: &Arc<App>, peer: Peer, id: &RequestId, request: Request<In
 }
 
 /// How large the request's line and headers are.
-fn header_bytes(request: &Request<Incoming>) -> usize {
+fn header_bytes<B>(request: &Request<B>) -> usize {
     let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let fields: usize = sizes(request.headers()).sum();
     uri + fields
@@ -150,4 +159,56 @@ fn log(app: &App, began: Duration, method: &http::Method, id: &RequestId, respon
         ms = took.as_micros() as f64 / 1_000.0,
         "request"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        net::{IpAddr, Ipv4Addr},
+    };
+
+    use axum::routing;
+    use http_body_util::BodyExt as _;
+    use pulse_core::config::{Settings, SourceKind, Sources};
+
+    use super::*;
+
+    const SECRET: &str = "what-only-the-panic-knows";
+
+    /// An application over an empty store in memory, with one more route, that panics.
+    async fn app() -> Arc<App> {
+        pulse_core::boot::open::install_cryptography();
+        let given = [("PULSE_STORE", "memory:"), ("PULSE_ADMIN_TOKEN", "an-operators-token-of-enough-characters")];
+        let values: BTreeMap<String, String> = given.map(|(name, value)| (name.into(), value.into())).into();
+        let settings = Settings::resolve(&Sources::new().with(SourceKind::Environment, values)).ok().unwrap();
+        let panics = routing::get(async || -> Response { panic!("{SECRET}") });
+        let plane = crate::boot::boot(&settings).await.unwrap().plane;
+        App::with_routes(plane, &settings, super::super::router().route("/panic", panics))
+    }
+
+    async fn get(app: &Arc<App>, path: &str) -> (Response<()>, String) {
+        let peer = Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), tls: false };
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let (parts, body) = serve(Arc::clone(app), peer, request).await.unwrap().into_parts();
+        let text = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(parts, ()), String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_tells_nothing_and_the_next_request_is_answered() {
+        let app = app().await;
+        for _ in 0..3 {
+            let (head, text) = get(&app, "/panic").await;
+            assert_eq!(head.status(), 500);
+            assert_eq!(head.headers()["content-type"], "application/problem+json");
+            assert_eq!(head.headers()["x-content-type-options"], "nosniff");
+            assert!(!text.contains(SECRET), "{text}");
+            let problem: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(problem["code"], "internal");
+            assert_eq!(problem["request_id"], head.headers()[X_REQUEST_ID].to_str().unwrap());
+        }
+        assert_eq!(app.in_flight.load(Ordering::Relaxed), 0, "requests that panicked hold their places");
+        assert_eq!(get(&app, "/ready").await.0.status(), 200);
+    }
 }

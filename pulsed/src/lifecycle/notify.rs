@@ -9,7 +9,17 @@ use std::os::{
     },
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::config;
+
+/// Tells that the settings are read again; `READY=1` ends it. With the time of CLOCK_MONOTONIC, by which systemd tells
+/// the answer to its own signal (`Type=notify-reload`) from one to an earlier signal.
+pub(super) fn reloading() {
+    let now = clock_gettime(ClockId::Monotonic);
+    let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}
 
 /// Tells a state such as `READY=1`. Without systemd, or when it does not listen, nothing happens.
 pub(super) fn tell(state: &str) {

@@ -60,6 +60,7 @@ async fn plane(path: &Path) -> ControlPlane {
             },
             regions: Vec::new(),
             operator_token_given: false,
+            operator_token_file: None,
             purge_after: Duration::from_secs(30 * 86_400),
         },
         outbound: Outbound::new(AddressPolicy::only(loopback)),

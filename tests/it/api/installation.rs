@@ -33,7 +33,8 @@ async fn the_status_does_not_wait_for_a_store_that_stands_still() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
     store.plan(Fault::Stall { call: CallKind::Ping, nth: 1 });
-    let status = t.send(&operator(), "status.get", &[], "", "");
+    let operator = operator();
+    let status = t.send(&operator, "status.get", &[], "", "");
     let status = tokio::time::timeout(Duration::from_secs(8), status).await.expect("in time").expect("answers");
     assert_eq!(status["store"]["detail"], "no answer within 2 seconds");
 }

@@ -200,3 +200,78 @@ async fn a_project_has_a_bounded_number_of_keys() {
     let one_more = t.send(&operator(), "keys.create", &[("id", &id)], "", r#"{"name":"101"}"#).await;
     assert_eq!(refused(one_more), Code::Conflict);
 }
+
+#[tokio::test]
+async fn revoking_a_key_ends_the_successor_that_was_begun_from_it() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let leaked = create(&t, &c, json!({ "name": "leaked" })).await;
+    let path = [("id", id.as_str()), ("key_id", text(&leaked, "id"))];
+    let begun = t.send(&operator(), "keys.rotate", &path, "", r#"{"commit":false}"#).await.expect("begins");
+    t.send(&operator(), "keys.revoke", &path, "", "").await.expect("revokes");
+    assert_eq!(refused(t.send(&operator(), "keys.rotate_commit", &path, "", "{}").await), Code::WrongState);
+    for made in [&leaked, &begun] {
+        assert_eq!(refused(t.login(text(made, "pulse_api_secret")).await), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn a_successor_that_is_not_committed_is_not_rotated() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let (id, old) = (c.id().to_string(), text(&list(&t, &c).await[0], "id").to_owned());
+    let rotate = async |key: &str, body: &str| {
+        t.send(&operator(), "keys.rotate", &[("id", id.as_str()), ("key_id", key)], "", body).await
+    };
+    let begun = rotate(&old, r#"{"commit":false}"#).await.expect("begins");
+    assert_eq!(refused(rotate(text(&begun, "id"), "{}").await), Code::WrongState);
+}
+
+#[tokio::test]
+async fn no_key_gets_the_secret_of_one_that_may_more() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let (id, default) = (c.id().to_string(), named(&t, &c, "default").await);
+    let ends = t.plane.parts().clock.now().plus(DAY);
+    let manager = create(&t, &c, json!({ "name": "manager", "scopes": ["keys:write"] })).await;
+    let short = create(&t, &c, json!({ "name": "short", "scopes": ["keys:write"], "expires_at": ends })).await;
+    let send = async |key: &Value, op: &str, path: &[(&str, &str)], body: Value| {
+        let caller = t.login(text(key, "pulse_api_secret")).await.expect("works");
+        t.send(&caller, op, path, "", &body.to_string()).await
+    };
+    let wider = [("id", id.as_str()), ("key_id", default.as_str())];
+    assert_eq!(refused(send(&manager, "keys.rotate", &wider, json!({})).await), Code::Forbidden);
+    assert_eq!(refused(send(&manager, "projects.regenerate_keys", &wider[..1], json!({})).await), Code::Forbidden);
+    let endless = json!({ "name": "x", "scopes": ["keys:write"] });
+    assert_eq!(refused(send(&short, "keys.create", &wider[..1], endless).await), Code::Forbidden, "outlives its maker");
+    let equal = json!({ "name": "x", "scopes": ["keys:write"], "expires_at": ends });
+    send(&short, "keys.create", &wider[..1], equal).await.expect("as long as its maker");
+    send(&manager, "keys.rotate", &[("id", &id), ("key_id", text(&short, "id"))], json!({})).await.expect("no more");
+}
+
+#[tokio::test]
+async fn a_regenerated_key_ends_when_the_old_one_would_have() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let path = [("id", id.as_str()), ("key_id", &named(&t, &c, "default").await)];
+    let ends = t.plane.parts().clock.now().plus(DAY);
+    let short = create(&t, &c, json!({ "name": "short", "expires_at": ends })).await;
+    t.send(&operator(), "keys.revoke", &path, "", r#"{"force":true}"#).await.expect("revokes");
+    let made = t.send(&operator(), "projects.regenerate_keys", &path[..1], "", "").await.expect("regenerates");
+    assert_eq!((&made["name"], &made["expires_at"]), (&json!("short"), &short["expires_at"]));
+}
+
+#[tokio::test]
+async fn a_new_key_leaves_the_caches_of_other_tenants_alone() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let before = t.store.generation().await.expect("reads");
+    create(&t, &c, json!({ "name": "another" })).await;
+    assert_eq!(t.store.generation().await.expect("reads"), before);
+    let path = [("id", c.id().to_string()), ("key_id", named(&t, &c, "another").await)];
+    let path: Vec<(&str, &str)> = path.iter().map(|(name, id)| (*name, id.as_str())).collect();
+    t.send(&operator(), "keys.revoke", &path, "", "").await.expect("revokes");
+    assert_ne!(t.store.generation().await.expect("reads"), before, "a revocation is followed everywhere");
+}

@@ -1,6 +1,7 @@
 //! What each operation does, through the plane's one door, with an injected clock.
 
 mod audit;
+mod clock;
 mod idempotency;
 mod installation;
 mod keys;

@@ -1,8 +1,17 @@
 //! Organizations: names, versions, deletion and what comes back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use pulse_core::{error::Code, model::organization::Plan, worker};
+use pulse_core::{
+    error::Code,
+    model::organization::Plan,
+    store::{
+        SharedStore,
+        memory::MemoryStore,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
+    worker,
+};
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::json;
 
@@ -133,4 +142,44 @@ async fn a_dry_run_tells_what_would_happen_and_does_nothing() {
     let create = serde_json::from_value(json!({ "org_id": a.org, "name": "a" })).expect("valid");
     let clash = t.plane.execute::<pulse_core::ops::projects::CreateProject>(&call, &create).await;
     assert_eq!(refused(clash), Code::NameTaken, "a dry run finds what the real one would");
+}
+
+#[tokio::test]
+async fn a_project_whose_name_was_taken_meanwhile_stays_deleted_and_is_purged_in_its_time() {
+    let t = TestPlane::new().await;
+    let a = t.customer("a").await;
+    let (org, id) = (a.org.to_string(), a.id().to_string());
+    t.send(&operator(), "organizations.delete", &[("id", &org)], "", "").await.expect("deletes");
+    worker::run_until_idle(&t.plane).await.expect("works");
+    t.send(&operator(), "organizations.restore", &[("id", &org)], "", "{}").await.expect("restores");
+    t.customer_of(a.org, "a").await;
+    worker::run_until_idle(&t.plane).await.expect("works");
+    let left = t.send(&operator(), "projects.get", &[("id", &id)], "", "").await.expect("gets");
+    assert_eq!(left["state"], "deleted");
+    t.clock.advance(MONTH + Duration::from_secs(1));
+    worker::run_until_idle(&t.plane).await.expect("works");
+    assert_eq!(refused(t.send(&operator(), "projects.get", &[("id", &id)], "", "").await), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_restoration_in_the_middle_of_a_purge_ends_it() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    // Its clock is behind, as another machine's may be: there the time of the purge has not come.
+    let behind = TestPlane::over(Arc::clone(&store) as SharedStore, 2).await.expect("a second plane on the same store");
+    let a = t.customer("a").await;
+    let id = a.id().to_string();
+    t.send(&operator(), "projects.delete", &[("id", &id)], "", "").await.expect("deletes");
+    t.advance(MONTH + Duration::from_secs(1)).await;
+    // The purge reads the project, and stands before it reads the keys.
+    store.plan(Fault::Stall { call: CallKind::Scan, nth: 1 });
+    let (done, ()) = tokio::join!(worker::do_jobs(&t.plane), async {
+        store.until_stalled().await;
+        behind.send(&operator(), "projects.restore", &[("id", &id)], "", "{}").await.expect("restores");
+        store.release();
+    });
+    done.expect("the job is put back");
+    t.advance(Duration::from_secs(60)).await;
+    worker::run_until_idle(&t.plane).await.expect("works");
+    t.login(&a.secret).await.expect("the project has its key");
 }

@@ -306,9 +306,7 @@ async fn a_project_within_a_plan_is_limited_and_told_how() {
         create(&t, &c, json!({})).await.unwrap_or_else(|error| panic!("request {n} of a hundred: {error}"));
     }
     let call = t.call(&c.caller);
-    let op =
-        serde_json::from_value::<pulse_core::ops::tokens::CreateToken>(json!({ "room_name": "r", "identity": "i" }))
-            .expect("valid");
+    let op = serde_json::from_value::<CreateToken>(json!({ "room_name": "r", "identity": "i" })).expect("valid");
     let error = t.plane.execute(&call, &op).await.expect_err("the hundred and first");
     assert_eq!((error.code(), error.retry_after_seconds()), (Code::RateLimited, Some(1)));
     let told = call.rate.tightest().expect("the edge is told");

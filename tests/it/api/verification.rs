@@ -1,14 +1,22 @@
 //! Verification of credentials: garbage costs nothing, one body for all failures, revocation travels.
 
 use pulse_core::{
-    access::keyring::Credentials,
+    access::{
+        key::{Environment, generate},
+        keyring::{Credentials, MAX_STALE},
+    },
+    entropy::SeededEntropy,
     error::Code,
-    store::{SharedStore, memory::MemoryStore},
+    store::{
+        SharedStore,
+        memory::MemoryStore,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
     worker,
 };
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::json;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::refused;
 
@@ -125,12 +133,78 @@ async fn a_revocation_reaches_another_process_on_the_same_store() {
 
 #[tokio::test]
 async fn cached_keys_are_not_trusted_when_the_store_cannot_be_followed() {
-    let t = TestPlane::new().await;
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
     let c = t.customer("a").await;
-    t.clock.advance(pulse_core::access::keyring::MAX_STALE);
+    store.plan(Fault::FailBefore { call: CallKind::Generation, nth: 1 });
+    t.clock.advance(MAX_STALE);
     t.login(&c.secret).await.expect("within the bound");
-    t.clock.advance(std::time::Duration::from_millis(1));
+    t.clock.advance(Duration::from_millis(1));
     assert_eq!(refused(t.login(&c.secret).await), Code::StoreUnavailable);
+    t.login(&c.secret).await.expect("the store answers again");
+}
+
+#[tokio::test]
+async fn a_process_without_a_worker_reads_for_itself_what_others_changed() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let a = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
+    let local = TestPlane::over(store, 2).await.expect("a second plane on the same store");
+    let c = a.customer("a").await;
+    local.login(&c.secret).await.expect("works");
+    let id = c.id().to_string();
+    a.send(&operator(), "projects.suspend", &[("id", &id)], "", r#"{"reason":"x"}"#).await.expect("suspends");
+    local.clock.advance(MAX_STALE + Duration::from_millis(1));
+    assert_eq!(refused(local.login(&c.secret).await), Code::Suspended);
+}
+
+#[tokio::test]
+async fn what_was_used_under_the_previous_pepper_is_brought_under_the_current_one() {
+    const OLD: &str = "the-pepper-before-that-is-long-enough";
+    const NEW: &str = "the-pepper-after-that-is-long-enough-too";
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let before = TestPlane::with_peppers(Arc::clone(&store), 1, OLD, None).await.expect("a plane");
+    let c = before.customer("a").await;
+    let made = before.send(&operator(), "admin.rotate", &[], "", "").await.expect("rotates");
+    let admin = made["pulse_admin_token"].as_str().expect("shown").to_owned();
+    let both = TestPlane::with_peppers(Arc::clone(&store), 2, NEW, Some(OLD)).await.expect("a plane with both");
+    for secret in [&c.secret, &admin] {
+        both.login(secret).await.expect("works under the previous pepper");
+    }
+    worker::record_uses(&both.plane).await.expect("records");
+    let after = TestPlane::with_peppers(store, 3, NEW, None).await.expect("a plane with the new one alone");
+    for secret in [&c.secret, &admin] {
+        after.login(secret).await.expect("works under the current pepper");
+    }
+}
+
+#[tokio::test]
+async fn a_use_that_could_not_be_recorded_is_recorded_later() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let keys = [t.customer("a").await, t.customer("b").await];
+    store.plan(Fault::FailBefore { call: CallKind::Commit, nth: 1 });
+    assert_eq!(refused(worker::record_uses(&t.plane).await), Code::StoreUnavailable);
+    worker::record_uses(&t.plane).await.expect("records");
+    for c in keys {
+        let key = t.plane.parts().keys.live(c.id()).await.expect("reads").remove(0);
+        assert!(t.plane.parts().key_uses.get(key.id).await.expect("reads").is_some(), "{}", key.id);
+    }
+}
+
+#[tokio::test]
+async fn many_who_ask_for_one_unknown_key_cost_one_look_into_the_store() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let unknown = generate(Environment::Live, &SeededEntropy::new(7)).secret;
+    store.plan(Fault::Stall { call: CallKind::Find, nth: 1 });
+    let before = store.calls(CallKind::Find);
+    let asked = futures_util::future::join_all((0..20).map(|_| t.login(unknown.expose())));
+    let (answers, ()) = tokio::join!(asked, async {
+        store.until_stalled().await;
+        store.release();
+    });
+    answers.into_iter().for_each(|answer| assert_eq!(refused(answer), Code::Unauthenticated));
+    assert_eq!(store.calls(CallKind::Find) - before, 1);
 }
 
 #[tokio::test]
@@ -138,11 +212,9 @@ async fn the_operators_token_is_known_and_rotates() {
     let t = TestPlane::new().await;
     let made = t.send(&operator(), "admin.rotate", &[], "", "").await.expect("rotates");
     let first = made["pulse_admin_token"].as_str().expect("shown").to_owned();
-    worker::follow(&t.plane).await.expect("follows");
     let caller = t.login(&first).await.expect("works");
     assert!(caller.is_operator());
     let second = t.send(&caller, "admin.rotate", &[], "", "{}").await.expect("rotates again");
-    worker::follow(&t.plane).await.expect("follows");
-    assert_eq!(refused(t.login(&first).await), Code::Unauthenticated, "the old one stops");
+    assert_eq!(refused(t.login(&first).await), Code::Unauthenticated, "the old one stops at once");
     t.login(second["pulse_admin_token"].as_str().expect("shown")).await.expect("the new one works");
 }

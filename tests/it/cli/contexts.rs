@@ -65,3 +65,13 @@ fn a_folder_file_names_a_store_but_never_a_server() {
     std::fs::write(cli.path(".pulse.toml"), "server = \"http://evil.example\"\n").expect("a file");
     insta::assert_snapshot!(cli.run(&["org", "list"]).shown());
 }
+
+#[test]
+fn a_server_outside_the_networks_that_are_allowed_is_not_connected_to() {
+    let cli = Cli::with_server("http://127.0.0.1:1", "token").env("PULSE_OUTBOUND_ONLY", "192.0.2.0/24");
+    for url in ["http://127.0.0.1:1", "http://localhost:1"] {
+        let run = cli.run(&["whoami", "--server", url]);
+        assert_eq!(run.code, 3, "{}", run.shown());
+        assert!(run.stderr.contains("outside PULSE_OUTBOUND_ONLY"), "{}", run.shown());
+    }
+}

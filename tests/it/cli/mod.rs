@@ -1,5 +1,6 @@
 //! The `pulse` command: the real program, without a terminal, each test in a home of its own.
 
+mod api;
 mod basics;
 mod contexts;
 mod key;
@@ -7,6 +8,8 @@ mod offline;
 mod output;
 mod parity;
 mod prompts;
+mod retries;
+mod rotation;
 mod store;
 mod tree;
 

@@ -117,14 +117,25 @@ fn same(text: &str) -> String {
 
 #[tokio::test]
 async fn a_store_and_a_server_answer_alike() {
+    let folder = temporary_folder("parity-store");
+    alike(&format!("sqlite:{}", folder.path().join("pulse.db").display())).await;
+}
+
+/// A store in memory ends with its process, so it is a server that has one.
+#[tokio::test]
+async fn a_server_over_memory_answers_as_one_over_sqlite() {
+    alike("memory:").await;
+}
+
+async fn alike(store: &str) {
     let folder = temporary_folder("parity");
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(program("pulsed"));
     command.env_clear().envs([
         ("PULSE_LISTEN", "127.0.0.1:0"),
-        ("PULSE_STORE", &*format!("sqlite:{}", folder.path().join("pulse.db").display())),
+        ("PULSE_STORE", store),
         ("PULSE_ADMIN_TOKEN", TOKEN),
-        ("PULSE_OUTBOUND_ONLY", "127.0.0.0/8,::1/128"),
+        ("PULSE_OUTBOUND_ONLY", pulse_tests::daemon::LOOPBACK),
         ("LIVEKIT_API_KEY", "devkey"),
         ("LIVEKIT_API_SECRET", "secret-of-livekit"),
     ]);

@@ -22,3 +22,14 @@ fn without_a_terminal_the_flag_is_named() {
         ]
     ));
 }
+
+#[test]
+fn an_answer_of_no_changes_nothing_and_is_no_interruption() {
+    let cli = customer();
+    let words = ["project", "suspend", "standup", "--reason", "unpaid"];
+    let run = cli.run_at_terminal(&words, "(y/N)", "n\r");
+    assert_eq!(run.code, 2, "{}", run.stdout);
+    assert!(run.stdout.contains("1 key") && !run.stdout.contains("1 keys"), "{}", run.stdout);
+    assert!(run.stdout.contains("not confirmed: nothing was changed"), "{}", run.stdout);
+    assert_eq!(cli.ok(&["project", "get", "standup", "--jq", ".state"]), "active");
+}

@@ -86,6 +86,53 @@ fn names_of_projects_and_keys_are_completed() {
 }
 
 #[test]
+fn bash_completes_commands_and_the_names_of_the_target() {
+    let cli = customer();
+    let folder = pulse_tests::cli::program("pulse").parent().expect("a folder").to_owned();
+    std::fs::write(cli.path("complete.bash"), cli.ok(&["completions", "bash"])).expect("a file");
+    let complete = |words: &[&str]| {
+        // What bash does at a tab: the words in an array, the place of the cursor, and the function that is registered.
+        let script = format!(
+            "PATH={}:$PATH; source complete.bash; COMP_WORDS=({}); COMP_CWORD={}; COMP_LINE=\"${{COMP_WORDS[*]}}\"; \
+             COMP_POINT=${{#COMP_LINE}}; f=$(complete -p pulse | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             \"$f\" pulse \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            folder.display(),
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1
+        );
+        let store = format!("sqlite:{}", cli.path("store/pulse.db").display());
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &script])
+            .env_clear()
+            .envs([("PATH", "/usr/bin:/bin"), ("HOME", &cli.folder().to_string_lossy()), ("PULSE_STORE", &store)])
+            .current_dir(cli.folder())
+            .output()
+            .expect("bash runs");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a completion must not write to the terminal");
+        String::from_utf8(output.stdout).expect("UTF-8").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["pulse", "proj"]), ["project"]);
+    assert_eq!(complete(&["pulse", "project", "get", "st"]), ["standup"]);
+    assert_eq!(complete(&["pulse", "key", "get", "--project", "standup", "de"]), ["default"]);
+    assert!(complete(&["pulse", "key", "rotate", "--over"]).contains(&"--overlap".to_owned()));
+}
+
+#[test]
+fn manual_pages_show_their_examples_and_are_good_roff() {
+    let cli = Cli::new();
+    let page = cli.ok(&["man", "key", "rotate"]);
+    assert!(page.contains("\n.SH EXAMPLES\n.nf\n  pulse key rotate default"), "{page}");
+    cli.ok(&["man", "--folder", "pages", "-q"]);
+    for entry in std::fs::read_dir(cli.path("pages")).expect("pages") {
+        let page = entry.expect("a page").path();
+        let mut groff = std::process::Command::new("groff");
+        // Where groff is not installed, the pages are not judged.
+        let Ok(output) = groff.args(["-man", "-ww", "-z", "-Tascii"]).arg(&page).output() else { return };
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{}", page.display());
+    }
+}
+
+#[test]
 fn exit_codes_are_documented() {
     insta::assert_snapshot!(Cli::new().run(&["help", "exit-codes"]).shown());
 }

@@ -46,3 +46,31 @@ async fn what_the_first_start_made_works_at_the_second_and_comes_back_when_it_is
     assert_eq!(kit(&third, "PULSE_PROJECT_ID"), project);
     assert_ne!(kit(&third, "PULSE_API_KEY"), key);
 }
+
+#[tokio::test]
+async fn a_suspended_project_does_not_keep_the_daemon_from_starting() {
+    let folder = temporary_folder("dev");
+    let dev = || DaemonOptions::new().flag("--dev").env("LIVEKIT_HOST", "ws://127.0.0.1:1");
+    let first = Daemon::start_in(folder.path(), dev()).await;
+    let (project, key) = (kit(&first, "PULSE_PROJECT_ID"), kit(&first, "PULSE_API_KEY"));
+    let path = format!("/v1/projects/{project}/suspend");
+    let suspended = first.client().post(&path, &serde_json::json!({ "reason": "a test" })).await;
+    assert_eq!(suspended.status, 200, "{}", suspended.text);
+    first.stop().await;
+
+    let second = Daemon::start_in(folder.path(), dev()).await;
+    let told = second.process.stderr();
+    assert!(told.contains("pulse --local project resume dev"), "nothing tells how to go on: {told}");
+    assert_eq!(kit(&second, "PULSE_API_KEY"), key, "the key was replaced");
+}
+
+#[tokio::test]
+async fn the_command_line_makes_a_token_beside_it_with_what_is_in_the_file() {
+    let daemon = Daemon::start(DaemonOptions::new().flag("--dev").env("LIVEKIT_HOST", "ws://127.0.0.1:1")).await;
+    let told = daemon.process.stderr();
+    let command = told.lines().find(|line| line.contains("--env-file")).unwrap_or_else(|| panic!("no command: {told}"));
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let ran = pulse_tests::daemon::pulse(daemon.folder()).args(&words).args(["-o", "json"]).output().unwrap();
+    let made: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{command}: {error}: {ran:?}"));
+    assert_eq!(made["server_url"], "ws://127.0.0.1:1", "not the daemon's LiveKit: {made}");
+}

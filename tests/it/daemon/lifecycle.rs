@@ -124,13 +124,45 @@ fn subject(address: &str) -> String {
         .to_owned()
 }
 
+fn private_token(file: &std::path::Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode =
+        std::fs::metadata(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{} can be read by others", file.display());
+    std::fs::read_to_string(file).unwrap().trim().to_owned()
+}
+
 #[tokio::test]
 async fn the_operators_token_is_in_a_private_file_where_no_terminal_shows_it() {
-    use std::os::unix::fs::PermissionsExt as _;
+    for (store, file) in [(None, "pulse-data/pulse.db.admin-token"), (Some("memory:"), "pulse-data/admin-token")] {
+        let options = DaemonOptions::new().making_its_token();
+        let options = store.into_iter().fold(options, |options, store| options.env("PULSE_STORE", store));
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client().with_token(&private_token(&daemon.folder().join(file)));
+        assert_eq!(client.get("/v1/organizations").await.status, 200, "the token of {file} does not work");
+        daemon.stop().await;
+        assert!(!daemon.process.stderr().contains("pulse_admin_"), "the token is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_shows_the_operators_token_and_dev_writes_it_to_its_file_as_well() {
+    let plain = Daemon::start(DaemonOptions::new().making_its_token().at_terminal()).await;
+    assert!(plain.process.stderr().contains("    pulse_admin_"), "{}", plain.process.stderr());
+    assert!(!plain.folder().join("pulse-data/pulse.db.admin-token").exists(), "it is shown, and still in a file");
+    let dev = Daemon::start(DaemonOptions::new().making_its_token().at_terminal().flag("--dev")).await;
+    let token = private_token(&dev.folder().join("pulse-data/pulse.db.admin-token"));
+    assert!(dev.process.stderr().contains(&token), "the token is in the file, but not shown");
+    assert_eq!(dev.client().get("/v1/organizations").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_file_with_the_operators_token_goes_when_the_token_is_replaced() {
     let daemon = Daemon::start(DaemonOptions::new().making_its_token()).await;
-    assert_eq!(daemon.client().get("/v1/organizations").await.status, 200);
     let file = daemon.folder().join("pulse-data/pulse.db.admin-token");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    daemon.stop().await;
-    assert!(!daemon.process.stderr().contains("pulse_admin_"), "the token is in the log");
+    assert!(file.exists());
+    let rotated = daemon.client().post("/v1/admin/rotate", &serde_json::json!({})).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    let gone = async || (!file.exists()).then_some(());
+    daemon.process.until("the file with the old token was removed", Duration::from_secs(5), gone).await;
 }

@@ -34,6 +34,38 @@ async fn slow_headers_and_slow_bodies_are_not_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
 }
 
+/// Asks for `/health` on a connection that stays open, and reads the answer.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.windows(4).any(|end| end == b"\r\n\r\n") || !bytes.ends_with(b"}") {
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut bytes)).await;
+        let read = read.expect("an answer comes").unwrap();
+        assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_longer_than_slow_headers_and_not_for_ever() {
+    let options = DaemonOptions::new().env("PULSE_HEADER_TIMEOUT", "1").env("PULSE_IDLE_TIMEOUT", "4");
+    let daemon = Daemon::start(options).await;
+    let mut kept = TcpStream::connect(daemon.address()).await.unwrap();
+    ask(&mut kept).await;
+    // Beyond the bound of headers: a connection that sends nothing at all from its start is what tells the time.
+    let mut silent = TcpStream::connect(daemon.address()).await.unwrap();
+    assert_eq!(to_the_end(&mut silent).await, "", "a new connection without a request");
+    let mut slow = TcpStream::connect(daemon.address()).await.unwrap();
+    ask(&mut slow).await;
+    slow.write_all(b"GET /health HTT").await.unwrap();
+    to_the_end(&mut slow).await;
+    ask(&mut kept).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(to_the_end(&mut kept).await, "");
+    let idle = began.elapsed();
+    assert!(idle > Duration::from_millis(3_500), "closed after {idle:?}");
+}
+
 #[tokio::test]
 async fn headers_beyond_16_kib_are_431() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
@@ -111,4 +143,46 @@ async fn garbage_keys_do_not_become_load_of_the_store() {
     let misses = metrics.lines().find_map(|line| line.strip_prefix("pulse_key_lookups_total{result=\"miss\"} "));
     let misses: u64 = misses.expect("the series is there").parse().expect("a number");
     assert!(misses <= 130, "{misses} look-ups reached the store");
+}
+
+/// Sends a request up to its body, and waits until the daemon asks for that: the request is under way.
+async fn under_way(daemon: &Daemon, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        daemon.admin_token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&go_on));
+    stream
+}
+
+#[tokio::test]
+async fn beyond_the_requests_at_once_clients_are_told_to_come_back_and_probes_are_answered() {
+    const BODY: &str = r#"{"name":"acme","admin_email":"a@acme.example"}"#;
+    let daemon = Daemon::start(DaemonOptions::new().env("PULSE_MAX_REQUESTS", "2")).await;
+    let client = daemon.client();
+    let mut first = under_way(&daemon, BODY).await;
+    let second = under_way(&daemon, BODY).await;
+    for _ in 0..3 {
+        let refused = client.get("/v1/organizations").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"), "{}", refused.text);
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
+        for probe in ["/health", "/ready"] {
+            assert_eq!(client.get(probe).await.status, 200, "{probe} under load");
+        }
+    }
+    first.write_all(BODY.as_bytes()).await.unwrap();
+    let answer = to_the_end(&mut first).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "a request that was let in is finished: {answer}");
+    assert_eq!(client.get("/v1/organizations").await.status, 200, "its place is free again");
+    // A client that goes away gives its place back as well, once the daemon has noticed.
+    let third = under_way(&daemon, BODY).await;
+    assert_eq!(client.get("/v1/organizations").await.status, 503);
+    drop((second, third));
+    let free = async || (client.get("/v1/organizations").await.status == 200).then_some(());
+    daemon.process.until("the places are free again", Duration::from_secs(5), free).await;
 }

@@ -4,5 +4,6 @@ mod config;
 mod dev;
 mod lifecycle;
 mod limits;
+mod notify;
 mod requests;
 mod security;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{CreateToken, MediaToken, check_room, end_of, project_ceiling, signer_of, validate::Judged};
 use crate::{
+    access::keyring::KeyRecord,
     error::{Code, Error, Fault, Result},
     media::{
         cluster::Signer,
@@ -34,7 +35,7 @@ const MAX_ROOM_CONFIG_BYTES: usize = 16_384;
 pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
     let tenant = cx.tenant()?;
     check_usable(tenant)?;
-    let constraints = cx.call.caller.key().map(|record| &record.key.constraints);
+    let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
     let preset = named_preset(tenant, request)?;
     let mut faults = text_faults(tenant, request);
     let life = life(cx, request.ttl_seconds, preset.as_ref(), constraints).unwrap_or_else(|fault| {
@@ -69,7 +70,8 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
 /// Makes the successor of a token that was judged good: the same claims, checked against today's policy.
 pub(super) fn refresh(cx: &Cx<'_>, old: Judged, ttl_seconds: Option<u32>) -> Result<MediaToken> {
     let tenant = cx.tenant()?;
-    let constraints = cx.call.caller.key().map(|record| &record.key.constraints);
+    check_room(cx, Some(&old.room))?;
+    let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
     let video = &old.claims.livekit.video;
     let held = [
         (Grant::Publish, video.can_publish()),

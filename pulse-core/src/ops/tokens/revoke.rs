@@ -132,7 +132,7 @@ impl Operation for RevokeTokens {
             before: earlier.map_or(before, |earlier| earlier.max(before)),
             reason: self.reason.clone(),
             created_at: cx.now,
-            expires_at: cx.now.plus(life),
+            expires_at: cx.now.max(before).plus(life),
         };
         let mut batch = Batch::new();
         match existing {

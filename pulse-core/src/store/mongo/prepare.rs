@@ -54,8 +54,8 @@ pub(super) async fn prepare(db: &Database) -> Result<u32> {
     Ok(version(db).await?.unwrap_or(SCHEMA_VERSION))
 }
 
-/// The version of the store; a newer one than this program knows is refused.
-async fn version(db: &Database) -> Result<Option<u32>> {
+/// The version of the store, if it has been prepared; a newer one than this program knows is refused.
+pub(super) async fn version(db: &Database) -> Result<Option<u32>> {
     let state = db.collection::<Document>(STATE);
     let Some(schema) = state.find_one(doc! { ID: "schema" }).await? else {
         return Ok(None);

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
-    store::schema::SCHEMA_VERSION,
+    store::{CommitMode, schema::SCHEMA_VERSION},
     time::Timestamp,
 };
 
@@ -100,31 +100,51 @@ pub fn backup(
 }
 
 /// Puts the store that `backup` holds in the place of the one at `db`, which stays beside it under the name
-/// `<db>.before-restore-<time>`. The copy is checked before anything is replaced.
+/// `<db>.before-restore-<time>`. The copy is checked before anything is replaced. With [`CommitMode::Check`] the backup
+/// itself is checked, and nothing is replaced or made.
 ///
 /// Errors: `not_found` when there is no backup, `misconfigured` when it is not a whole Pulse store, `store_newer`,
 /// `store_locked` when any process has the store open, `store_unavailable`.
-pub fn restore(db: &Path, backup: &Path, now: Timestamp, progress: &mut dyn FnMut(u64, u64)) -> Result<RestoreReport> {
+pub fn restore(
+    db: &Path,
+    backup: &Path,
+    now: Timestamp,
+    mode: CommitMode,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<RestoreReport> {
     exists(backup)?;
-    let _lock = StoreLock::exclusive(db)?;
+    // Making the lock of a store that is not there would be a change.
+    let locked = mode == CommitMode::Apply || db.exists();
+    let _lock = locked.then(|| StoreLock::exclusive(db)).transpose()?;
+    let previous = db.exists().then(|| beside(db, &format!(".before-restore-{}", now.to_string().replace(':', "-"))));
+    let bytes = |path| fs::metadata(path).map(|found| found.len()).map_err(Error::store_unavailable);
+    if mode == CommitMode::Check {
+        let schema_version = whole(backup).map_err(|error| damaged(error, backup))?;
+        return Ok(RestoreReport { path: db.to_owned(), bytes: bytes(backup)?, schema_version, previous });
+    }
     let partial = Partial(beside(db, ".restore-partial"));
     let schema_version = copy_whole(backup, &partial.0, progress)?;
-    let previous = if db.exists() { Some(set_aside(db, now)?) } else { None };
+    if let Some(previous) = &previous {
+        set_aside(db, previous)?;
+    }
     fs::rename(&partial.0, db).map_err(Error::store_unavailable)?;
     sync_folder(db)?;
-    let bytes = fs::metadata(db).map_err(Error::store_unavailable)?.len();
+    let bytes = bytes(db)?;
     Ok(RestoreReport { path: db.to_owned(), bytes, schema_version, previous })
 }
 
-/// Brings the store to this version's schema. Errors: `not_found`, `store_locked` when any process has the store open,
+/// Brings the store to this version's schema, or with [`CommitMode::Check`] tries that and takes it back. Errors: `not_found`, `store_locked` when any process has the store open,
 /// `store_newer`, `store_unavailable`, `misconfigured`.
-pub fn migrate(db: &Path) -> Result<MigrateReport> {
+pub fn migrate(db: &Path, mode: CommitMode) -> Result<MigrateReport> {
     exists(db)?;
     let lock = StoreLock::exclusive(db)?;
     let conn = connection::open(db, Role::Writer)?;
     let tx = conn.unchecked_transaction()?;
     let from = migrations::migrate(&tx, &lock, MIGRATIONS)?;
-    tx.commit()?;
+    match mode {
+        CommitMode::Apply => tx.commit()?,
+        CommitMode::Check => tx.rollback()?,
+    }
     Ok(MigrateReport { path: db.to_owned(), from, to: SCHEMA_VERSION })
 }
 
@@ -160,20 +180,28 @@ fn open_whole(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Checks that a file is an undamaged Pulse store, and gives the version of its schema.
+fn whole(path: &Path) -> Result<u32> {
+    let conn = open_whole(path)?;
+    let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { migrations::version(&conn) } else { Err(Error::internal(verdict)) }
+}
+
 /// Copies a backup, checks the copy, and gives the version of its schema.
 fn copy_whole(backup: &Path, dest: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<u32> {
-    let copied = open_whole(backup).and_then(|source| copy(&source, dest, progress)).and_then(|()| {
-        let copy = open_whole(dest)?;
-        let verdict: String = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if verdict == "ok" { migrations::version(&copy) } else { Err(Error::internal(verdict)) }
-    });
-    copied.map_err(|error| match error.code() {
+    let copied = open_whole(backup).and_then(|source| copy(&source, dest, progress)).and_then(|()| whole(dest));
+    copied.map_err(|error| damaged(error, backup))
+}
+
+/// What SQLite finds wrong with a backup, as an error about the backup.
+fn damaged(error: Error, backup: &Path) -> Error {
+    match error.code() {
         Code::Internal => {
             let cause = error.cause().map_or_else(String::new, ToString::to_string);
             Error::new(Code::Misconfigured, format!("the backup {} is damaged", backup.display())).because(cause)
         }
         _ => error,
-    })
+    }
 }
 
 /// Copies a database page by page to a single synced file.
@@ -196,20 +224,18 @@ fn copy(source: &Connection, dest: &Path, progress: &mut dyn FnMut(u64, u64)) ->
     file.sync_all().map_err(Error::store_unavailable)
 }
 
-/// Gives the store that is to be replaced a second name. Its log is folded in first, so that the one rename of the new
+/// Gives the store that is to be replaced its second name. Its log is folded in first, so that the one rename of the new
 /// store is the whole change; a log that cannot be (the store may be damaged) goes with it.
-fn set_aside(db: &Path, now: Timestamp) -> Result<PathBuf> {
-    let aside = beside(db, &format!(".before-restore-{}", now.to_string().replace(':', "-")));
+fn set_aside(db: &Path, aside: &Path) -> Result<()> {
     if let Ok(conn) = connection::open(db, Role::Reader) {
         let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
     let log = beside(db, "-wal");
     if log.exists() {
-        fs::rename(&log, beside(&aside, "-wal")).map_err(Error::store_unavailable)?;
+        fs::rename(&log, beside(aside, "-wal")).map_err(Error::store_unavailable)?;
     }
     let _ = fs::remove_file(beside(db, "-shm"));
-    fs::hard_link(db, &aside).or_else(|_| fs::copy(db, &aside).map(drop)).map_err(Error::store_unavailable)?;
-    Ok(aside)
+    fs::hard_link(db, aside).or_else(|_| fs::copy(db, aside).map(drop)).map_err(Error::store_unavailable)
 }
 
 /// Makes a rename in the file's folder last.

@@ -11,7 +11,7 @@ use std::{
 use pulse_core::{
     error::Code,
     store::{
-        Store,
+        CommitMode, Store,
         schema::{API_KEYS, AUDIT, IDEMPOTENCY, META, PRIMARY, PROJECTS},
         sqlite::maintenance,
         testing::sample,
@@ -67,7 +67,7 @@ async fn a_backup_under_load_restores_to_one_consistent_state() {
     assert_eq!((report.schema_version, report.taken_at), (1, NOW));
     assert_eq!(report.bytes, std::fs::metadata(&backup).unwrap().len());
     drop(store);
-    let restored = maintenance::restore(&path, &backup, NOW, &mut |_, _| ()).unwrap();
+    let restored = maintenance::restore(&path, &backup, NOW, CommitMode::Apply, &mut |_, _| ()).unwrap();
     assert_sound(&maintenance::check(&path).unwrap());
     let after = open(&path).await;
     assert_eq!(number(&after, "a").await + number(&after, "b").await, 1_000, "the backup cut a batch in two");
@@ -103,7 +103,7 @@ async fn a_restore_takes_whole_pulse_stores_only() {
     }
     maintenance::backup(&path, &backup, false, NOW, &mut |_, _| ()).unwrap();
     drop(store);
-    let restore = |from: &Path| refusal(maintenance::restore(&path, from, NOW, &mut |_, _| ()));
+    let restore = |from: &Path| refusal(maintenance::restore(&path, from, NOW, CommitMode::Apply, &mut |_, _| ()));
     let whole = std::fs::read(&backup).unwrap();
     let mut overwritten = whole.clone();
     let middle = whole.len() / 2;
@@ -136,7 +136,7 @@ async fn a_restore_keeps_the_store_of_a_killed_process_and_even_a_broken_one() {
     let killed = folder.path().join("killed.db");
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(folder.path().join("pulse.db-wal"), folder.path().join("killed.db-wal")).unwrap();
-    let restored = maintenance::restore(&killed, &backup, NOW, &mut |_, _| ()).unwrap();
+    let restored = maintenance::restore(&killed, &backup, NOW, CommitMode::Apply, &mut |_, _| ()).unwrap();
     assert!(
         open(&killed).await.get(&META, "late").await.unwrap().is_none(),
         "the old log was applied to the new store"
@@ -146,7 +146,7 @@ async fn a_restore_keeps_the_store_of_a_killed_process_and_even_a_broken_one() {
     let broken = folder.path().join("broken.db");
     std::fs::write(&broken, "nothing that could be opened\n".repeat(500)).unwrap();
     std::fs::write(folder.path().join("broken.db-wal"), "nor its log\n").unwrap();
-    let restored = maintenance::restore(&broken, &backup, NOW, &mut |_, _| ()).unwrap();
+    let restored = maintenance::restore(&broken, &backup, NOW, CommitMode::Apply, &mut |_, _| ()).unwrap();
     assert_sound(&maintenance::check(&broken).unwrap());
     let kept = std::fs::read_to_string(restored.previous.unwrap()).unwrap();
     assert!(kept.starts_with("nothing that could be opened"));

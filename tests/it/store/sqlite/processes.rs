@@ -10,7 +10,7 @@ use std::{
 use pulse_core::{
     error::Code,
     store::{
-        Store,
+        CommitMode, Store,
         schema::{AUDIT, META, PRIMARY},
         sqlite::{
             SqliteStore,
@@ -68,7 +68,7 @@ async fn a_store_of_a_newer_version_is_refused_with_both_versions() {
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 42).unwrap();
     let expected = "the store has version 42, and this Pulse knows versions up to 1".to_owned();
     assert_eq!(refusal(SqliteStore::open(options(&path))), (Code::StoreNewer, expected.clone()));
-    assert_eq!(refusal(maintenance::migrate(&path)), (Code::StoreNewer, expected.clone()));
+    assert_eq!(refusal(maintenance::migrate(&path, CommitMode::Apply)), (Code::StoreNewer, expected.clone()));
     assert_eq!(refusal(maintenance::check(&path)), (Code::StoreNewer, expected));
 }
 
@@ -143,20 +143,23 @@ async fn migrations_and_restores_need_the_store_for_themselves() {
     let store = open(&path).await;
     let backup = folder.path().join("backup.db");
     maintenance::backup(&path, &backup, false, NOW, &mut |_, _| ()).unwrap();
-    let (code, message) = refusal(maintenance::migrate(&path));
+    let (code, message) = refusal(maintenance::migrate(&path, CommitMode::Apply));
     assert_eq!(code, Code::StoreLocked);
     assert!(
         message.ends_with(&format!("is in use by another process (pulsed runs as process {})", std::process::id())),
         "{message}"
     );
-    assert_eq!(refusal(maintenance::restore(&path, &backup, NOW, &mut |_, _| ())).0, Code::StoreLocked);
+    assert_eq!(
+        refusal(maintenance::restore(&path, &backup, NOW, CommitMode::Apply, &mut |_, _| ())).0,
+        Code::StoreLocked
+    );
     drop(store);
     drop(daemon);
     let alone = StoreLock::exclusive(&path).unwrap();
     let expected = format!("the store {} is being migrated or restored", path.display());
     assert_eq!(refusal(SqliteStore::open(options(&path))), (Code::StoreLocked, expected));
     drop(alone);
-    let migrated = maintenance::migrate(&path).unwrap();
+    let migrated = maintenance::migrate(&path, CommitMode::Apply).unwrap();
     assert_eq!((migrated.from, migrated.to), (1, 1));
 }
 

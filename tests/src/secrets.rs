@@ -1,0 +1,106 @@
+//! What no program under test may write: secrets that it was given, that it made for itself, or that Pulse made with it.
+//!
+//! The harness looks at the output of every program when it ends. The few commands that exist to show a secret say so.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use pulse_core::config::TABLE;
+
+/// How secrets that Pulse makes begin; a letter or digit follows, so that `pulse_secret_...` in a text is none.
+const MADE: [&str; 3] = ["pulse_secret_live_", "pulse_secret_test_", "pulse_admin_"];
+/// Secrets of the command line that the table of settings does not have.
+const CREDENTIALS: [&str; 1] = ["PULSE_TOKEN"];
+/// Shorter values, such as the `secret` of a LiveKit in development, are words of any text.
+const SHORTEST: usize = 12;
+
+/// The secrets of one program.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    /// Where each stands, and what it is.
+    given: Vec<(String, String)>,
+}
+
+impl Secrets {
+    /// What the command has in its environment.
+    pub fn of(command: &Command) -> Self {
+        let given = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+        Self::default().and(given)
+    }
+
+    /// And what these variables hold, where they are secret.
+    #[must_use]
+    pub fn and<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let secret = |name: &str| {
+            CREDENTIALS.contains(&name) || TABLE.iter().any(|setting| setting.secret && setting.name == name)
+        };
+        for (name, value) in variables {
+            if secret(name) && value.len() >= SHORTEST {
+                self.given.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        self
+    }
+
+    /// And what stands in the private files beside the stores in `folder` and the folders in it.
+    #[must_use]
+    pub fn and_files(mut self, folder: &Path) -> Self {
+        let entries =
+            |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let keys = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "keys");
+        for path in entries(folder).flat_map(|path| entries(&path).chain([path]).filter(keys).collect::<Vec<_>>()) {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            self = self.and(text.lines().filter_map(|line| line.split_once('=')));
+        }
+        self
+    }
+
+    /// The names of the secrets that the text shows: those that the program was given, and those that Pulse makes.
+    pub fn shown_in<'a>(&'a self, text: &str) -> Vec<&'a str> {
+        let given = self.given.iter().filter(|(_, value)| text.contains(value.as_str())).map(|(name, _)| name.as_str());
+        given.chain(MADE.into_iter().filter(|start| shows_made(text, start))).collect()
+    }
+
+    /// The names of the given secrets alone, for a command that is there to show one that it made.
+    pub fn given_shown_in<'a>(&'a self, text: &str) -> Vec<&'a str> {
+        let mut shown = self.shown_in(text);
+        shown.retain(|name| !MADE.contains(name));
+        shown
+    }
+}
+
+fn shows_made(text: &str, start: &str) -> bool {
+    text.match_indices(start).any(|(at, _)| text[at + start.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    #[test]
+    fn given_and_made_secrets_are_found_and_prefixes_in_a_text_are_not() {
+        let mut command = Command::new("true");
+        command.env("PULSE_MASTER_KEY", KEY).env("LIVEKIT_API_SECRET", "secret").env("PULSE_LISTEN", "127.0.0.1:8080");
+        let secrets = Secrets::of(&command);
+        assert_eq!(secrets.shown_in(&format!("sealed under {KEY}")), ["PULSE_MASTER_KEY"]);
+        assert_eq!(secrets.shown_in("made pulse_secret_live_0a"), ["pulse_secret_live_"]);
+        assert_eq!(secrets.shown_in("made pulse_admin_0a"), ["pulse_admin_"]);
+        assert_eq!(secrets.shown_in("send pulse_secret_... or pulse_admin_... to 127.0.0.1:8080"), [""; 0]);
+        assert_eq!(secrets.given_shown_in(&format!("{KEY} pulse_admin_0a")), ["PULSE_MASTER_KEY"]);
+    }
+
+    #[test]
+    fn private_files_beside_a_store_are_secrets() {
+        let folder = crate::temporary_folder("secrets");
+        std::fs::create_dir(folder.path().join("pulse-data")).expect("it is made");
+        let keys = format!("API_KEY_PEPPER=made-at-the-first-start\nPULSE_MASTER_KEY={KEY}\n");
+        std::fs::write(folder.path().join("pulse-data/pulse.db.keys"), keys).expect("it is written");
+        let secrets = Secrets::default().and_files(folder.path());
+        assert_eq!(secrets.shown_in("under made-at-the-first-start."), ["API_KEY_PEPPER"]);
+        assert_eq!(secrets.shown_in(KEY), ["PULSE_MASTER_KEY"]);
+    }
+}
