@@ -103,6 +103,11 @@ pub fn man_pages() -> Result<Vec<Generated>, Failure> {
         man.render(&mut page)
             .map_err(|cause| Failure::unexpected(format!("the page {name} cannot be made: {cause}")))?;
         let page = String::from_utf8(page).map_err(|_| Failure::unexpected("a page is not UTF-8"))?;
+        // Lines of a synopsis may break between alternatives, which have no space there, and are not spread out.
+        let page = page
+            .replace("\\fR|\\fB", "\\fR|\\:\\fB")
+            .replace(".SH SYNOPSIS\n", ".SH SYNOPSIS\n.ad l\n")
+            .replace(".SH DESCRIPTION\n", ".ad\n.SH DESCRIPTION\n");
         pages.push((format!("{name}.1"), page + &closing));
         Ok(())
     })?;

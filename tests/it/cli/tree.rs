@@ -126,8 +126,7 @@ fn manual_pages_show_their_examples_and_are_good_roff() {
     for entry in std::fs::read_dir(cli.path("pages")).expect("pages") {
         let page = entry.expect("a page").path();
         let mut groff = std::process::Command::new("groff");
-        // Where groff is not installed, the pages are not judged.
-        let Ok(output) = groff.args(["-man", "-ww", "-z", "-Tascii"]).arg(&page).output() else { return };
+        let output = groff.args(["-man", "-ww", "-z", "-Tascii"]).arg(&page).output().expect("groff runs");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{}", page.display());
     }
 }
