@@ -71,6 +71,8 @@ pub struct Meta {
     pub reveals_secret: bool,
     /// Whether unknown fields are ignored instead of refused.
     pub lenient: bool,
+    /// Whether it changes one thing that has versions, so that `If-Match` can name one.
+    pub versioned: bool,
     /// One line for documents and help.
     pub summary: &'static str,
 }
@@ -93,6 +95,7 @@ impl Meta {
             status: 200,
             reveals_secret: false,
             lenient: false,
+            versioned: false,
             summary,
         }
     }
@@ -128,6 +131,12 @@ impl Meta {
     #[must_use]
     pub const fn reveals(self) -> Self {
         Self { reveals_secret: true, ..self }
+    }
+
+    /// Checks the version of what it changes with [`Cx::check_version`].
+    #[must_use]
+    pub const fn versioned(self) -> Self {
+        Self { versioned: true, ..self }
     }
 
     /// Ignores unknown fields.

@@ -122,7 +122,8 @@ fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
                 "description": "The same key with the same request gives the same answer for a day.",
             }));
-        } else {
+        }
+        if meta.versioned {
             parameters.push(json!({
                 "name": "If-Match", "in": "header", "required": false,
                 "schema": { "type": "string", "pattern": "^(\"[0-9]{1,19}\"|\\*)$" },

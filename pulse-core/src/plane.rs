@@ -27,7 +27,7 @@ use crate::{
     media::cluster::Signer,
     metrics::Metrics,
     model::project::ProjectState,
-    op::{Call, Cx, Operation, Planned, Scope, Tenant},
+    op::{Call, Cx, Meta, Operation, Planned, Scope, Tenant},
     outbound::Outbound,
     repo::{
         api_keys::ApiKeys, audit::Audit, idempotency::Idempotency, jobs::Jobs, key_uses::KeyUses,
@@ -240,7 +240,7 @@ impl ControlPlane {
         }
         let tenant = self.resolve(&call.caller, op.scope()).await?;
         call.caller.authorize(op.needs())?;
-        let expected_version = expected_version(op.expected_version(), call.if_match)?;
+        let expected_version = expected_version(&O::META, op.expected_version(), call.if_match)?;
         if !O::META.is_mutation() {
             let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version };
             return Ok(Answer::Done { output: op.plan(&cx).await?.output, replayed: false });
@@ -411,8 +411,13 @@ fn answer<O: Operation>(call: &Call, planned: Planned<O::Output>) -> Answer<O::O
     Answer::DryRun(DryRun { dry_run: true, result: O::without_secrets(planned.output), effects })
 }
 
-fn expected_version(body: Option<u64>, header: Option<u64>) -> Result<Option<u64>> {
+fn expected_version(meta: &Meta, body: Option<u64>, header: Option<u64>) -> Result<Option<u64>> {
     match (body, header) {
+        // A condition that nobody checks must not look as if it held.
+        (_, Some(_)) if !meta.versioned => {
+            Err(Error::new(Code::BadRequest, "If-Match has no meaning for this request")
+                .hint("Leave it out: this request does not change one thing that has versions."))
+        }
         (Some(body), Some(header)) if body != header => {
             Err(Error::invalid(vec![Fault::new("version", "contradiction", "is not the version that If-Match names")]))
         }

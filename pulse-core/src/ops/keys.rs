@@ -410,7 +410,8 @@ impl Operation for RevokeKey {
         "/v1/projects/{id}/keys/{key_id}",
         &[Permission::KeysWrite],
         "Revoke a key; it stops at once",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)

@@ -212,7 +212,8 @@ impl Operation for UpdateOrganization {
         "/v1/organizations/{id}",
         &[Permission::OrgWrite, Permission::System],
         "Change an organization; absent fields stay",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Org(self.id)
@@ -280,7 +281,8 @@ impl Operation for DeleteOrganization {
         "/v1/organizations/{id}",
         &[Permission::OrgDelete],
         "Delete an organization with everything in it; it can be restored until purge_at",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Org(self.id)
@@ -331,7 +333,8 @@ impl Operation for RestoreOrganization {
         "/v1/organizations/{id}/restore",
         &[Permission::OrgDelete],
         "Bring back a deleted organization and the projects that were deleted with it",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Org(self.id)

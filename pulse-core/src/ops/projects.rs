@@ -471,7 +471,8 @@ impl Operation for UpdateProject {
         "/v1/projects/{id}",
         &[Permission::ProjectWrite, Permission::ProjectAdmin, Permission::System],
         "Change a project; absent fields stay, null clears",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)

@@ -1,6 +1,8 @@
 //! Turns what a schema validator finds into faults for a person: a field, a word, a sentence, and never the value itself,
 //! which may be a secret.
 
+use std::collections::HashSet;
+
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind as Kind};
 use serde_json::Value;
 
@@ -10,9 +12,11 @@ use crate::error::Fault;
 /// The most faults that one answer lists.
 const MAX_FAULTS: usize = 50;
 
-/// Everything in `fields` that the validator forbids.
+/// Everything in `fields` that the validator forbids; of each field the first fault.
 pub(super) fn of(validator: &Validator, fields: &Value) -> Vec<Fault> {
-    validator.iter_errors(fields).flat_map(|error| faults(&error)).take(MAX_FAULTS).collect()
+    let mut named = HashSet::new();
+    let faults = validator.iter_errors(fields).flat_map(|error| faults(&error));
+    faults.filter(|fault| named.insert(fault.field.clone())).take(MAX_FAULTS).collect()
 }
 
 fn faults(error: &ValidationError<'_>) -> Vec<Fault> {

@@ -108,7 +108,8 @@ impl Operation for RotateKey {
         "Replace a key; the old one works until its overlap is over",
     )
     .creates()
-    .reveals();
+    .reveals()
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -236,7 +237,8 @@ impl Operation for CommitRotation {
         "/v1/projects/{id}/keys/{key_id}/rotate/commit",
         &[Permission::KeysWrite, Permission::KeysRotateSelf],
         "Finish a rotation: the successor stays, the old key ends after the overlap",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -295,7 +297,8 @@ impl Operation for CancelRotation {
         "/v1/projects/{id}/keys/{key_id}/rotate",
         &[Permission::KeysWrite, Permission::KeysRotateSelf],
         "Give up a rotation: the successor is revoked, the old key is as it was",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)

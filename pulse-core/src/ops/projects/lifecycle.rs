@@ -39,7 +39,8 @@ impl Operation for DeleteProject {
         "/v1/projects/{id}",
         &[Permission::ProjectAdmin],
         "Delete a project; its keys stop at once, and it can be restored until purge_at",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -89,7 +90,8 @@ impl Operation for RestoreProject {
         "/v1/projects/{id}/restore",
         &[Permission::ProjectAdmin],
         "Bring back a deleted project; its keys work again",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -146,7 +148,8 @@ impl Operation for SuspendProject {
         "/v1/projects/{id}/suspend",
         &[Permission::System],
         "Stop a project: its keys are refused at once and its tokens are bad",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
@@ -194,7 +197,8 @@ impl Operation for ResumeProject {
         "/v1/projects/{id}/resume",
         &[Permission::System],
         "Let a suspended project go on",
-    );
+    )
+    .versioned();
 
     fn scope(&self) -> Scope {
         Scope::Project(self.id)
