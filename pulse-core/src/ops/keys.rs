@@ -2,7 +2,7 @@
 //!
 //! Every change to a project's keys also replaces the project's [`KeySet`](crate::repo::api_keys::KeySet), so that rules
 //! about all keys of a project, such as "never without one", hold when two changes come at once. No key can get hold of
-//! one that may more than itself: whatever makes a secret goes through [`Draft::make`].
+//! one that may more than itself: whatever makes a secret goes through `Draft::make`.
 
 mod rotation;
 
