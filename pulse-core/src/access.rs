@@ -8,5 +8,5 @@ pub mod pepper;
 pub mod permission;
 pub mod seal;
 
-pub use caller::{Caller, KeyCaller, OperatorVia, Visible};
+pub use caller::{Caller, KeyCaller, OperatorVia};
 pub use permission::{Permission, Permissions, Role};

@@ -29,7 +29,7 @@ use crate::{
     files::OperatorTokenFile,
     media::cluster::Signer,
     outbound::{AddressPolicy, Outbound},
-    plane,
+    parts,
     secret::Secret,
 };
 
@@ -235,8 +235,8 @@ impl Settings {
     }
 
     /// What the plane is told.
-    pub fn plane_settings(&self) -> plane::Settings {
-        plane::Settings {
+    pub fn plane_settings(&self) -> parts::Settings {
+        parts::Settings {
             livekit: self.livekit.clone(),
             regions: self.regions.clone(),
             operator_token_given: self.secrets.admin_token.is_some(),

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     fresh::Fresh,
     media::cluster::reach,
-    plane::Parts,
+    parts::Parts,
     time::Clock,
 };
 

@@ -2,19 +2,23 @@
 //!
 //! # The layering law
 //!
-//! A module may use the ones above it in this list, never those below:
+//! A module may use those of its own line and of the lines above it, never one below; a test reads this list and holds
+//! the modules to it.
 //!
-//! 1. [`error`], [`id`], [`time`], [`entropy`], [`secret`], [`files`], [`fresh`], [`page`], [`patch`]: words that everything else is written in.
-//! 2. [`model`]: plain data, one file an aggregate.
-//! 3. [`store`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
+//! 1. [`error`], [`id`], [`time`], [`entropy`], [`secret`], [`patch`], [`files`], [`fresh`], [`metrics`], [`limit`],
+//!    [`outbound`]: words and tools that everything else is written with.
+//! 2. [`model`], [`access::key`], [`access::network`], [`access::pepper`], [`access::permission`], [`access::seal`],
+//!    [`media::grants`], [`media::preset`], [`media::room`], [`media::token`]: plain data and its rules.
+//! 3. [`store`], [`page`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
 //! 4. [`repo`]: typed access to the store, one file an aggregate. A query without its tenant has no name here.
-//! 5. [`access`]: who calls, what they may do, how keys are checked, how secrets are sealed.
-//! 6. [`media`]: LiveKit: room names, grants, tokens; [`health`]: whether the store and LiveKit answer.
-//! 7. [`op`], [`wire`]: what an operation is, and how it becomes an HTTP request and back.
-//! 8. [`plane`]: [`plane::ControlPlane::execute`], the only door to every operation.
-//! 9. [`ops`], [`registry`]: the operations themselves, and the list of all of them.
-//! 10. [`config`], [`boot`]: settings, and a plane put together from them over a store.
-//! 11. [`worker`]: what happens without being asked: purge, sweeps, cache refresh.
+//! 5. [`access`]: who calls, and how keys are checked.
+//! 6. All of [`media`]: LiveKit.
+//! 7. [`parts`], [`health`]: everything that operations use, put together; whether the store and LiveKit answer.
+//! 8. [`op`], [`wire`]: what an operation is, and how it becomes an HTTP request and back.
+//! 9. [`plane`]: [`plane::ControlPlane::execute`], the only door to every operation.
+//! 10. [`ops`], [`registry`], [`openapi`]: the operations themselves, the list of all of them, and its documents.
+//! 11. [`config`], [`boot`]: settings, and a plane put together from them over a store.
+//! 12. [`worker`]: what happens without being asked: purge, sweeps, cache refresh.
 //!
 //! Nothing here knows a terminal, the environment, a home directory or an HTTP server.
 
@@ -36,6 +40,7 @@ pub mod openapi;
 pub mod ops;
 pub mod outbound;
 pub mod page;
+pub mod parts;
 pub mod patch;
 pub mod plane;
 pub mod registry;

@@ -4,7 +4,11 @@
 //! of entries; when it is full, the least recently used goes, which can only admit more and never refuse wrongly. Keys are
 //! verified ids or addresses, never texts from a request.
 
-use std::{hash::Hash, time::Duration};
+use std::{
+    hash::Hash,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use quick_cache::sync::Cache;
 
@@ -32,7 +36,7 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct Limiter<K> {
     /// The theoretical arrival time of each key's next request, in nanoseconds of the monotonic clock.
-    arrivals: Cache<K, std::sync::Arc<parking_lot::Mutex<u64>>>,
+    arrivals: Cache<K, Arc<parking_lot::Mutex<u64>>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
@@ -68,7 +72,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
                 };
             }
             None => {
-                let fresh = || Ok::<_, std::convert::Infallible>(std::sync::Arc::new(parking_lot::Mutex::new(now)));
+                let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(parking_lot::Mutex::new(now)));
                 self.arrivals.get_or_insert_with(key, fresh).unwrap_or_else(|never| match never {})
             }
         };
@@ -99,6 +103,28 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// Whether no key is remembered.
     pub fn is_empty(&self) -> bool {
         self.arrivals.is_empty()
+    }
+}
+
+/// Where a call leaves the decision of the tightest limit, for the edge's headers.
+#[derive(Clone, Debug, Default)]
+pub struct RateCell(Arc<OnceLock<Decision>>, Arc<OnceLock<Decision>>);
+
+impl RateCell {
+    /// Whether a limit has been asked.
+    pub fn is_told(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// Leaves a decision; there are two at most.
+    pub fn tell(&self, decision: Decision) {
+        let _ = if self.0.get().is_none() { self.0.set(decision) } else { self.1.set(decision) };
+    }
+
+    /// The decision that leaves the least room, when any limit was asked.
+    pub fn tightest(&self) -> Option<Decision> {
+        let refused_first = |decision: &&Decision| (decision.allowed, decision.remaining);
+        [self.0.get(), self.1.get()].into_iter().flatten().min_by_key(refused_first).copied()
     }
 }
 

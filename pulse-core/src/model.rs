@@ -8,4 +8,5 @@ pub mod organization;
 pub mod project;
 pub mod revocation;
 pub mod storage;
+pub mod tenant;
 pub mod text;

@@ -3,20 +3,23 @@
 
 mod options;
 
-use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     access::{Caller, Permission, Permissions},
     entropy::Entropy,
     error::{Code, Error, Result},
     id::{OrgId, ProjectId},
-    model::{organization::Organization, project::Project},
-    plane::{Parts, RateCell},
-    store::{Batch, chain::hex},
+    limit::RateCell,
+    model::{
+        audit::{Change, Origin, Target},
+        tenant::Tenant,
+    },
+    parts::Parts,
+    store::Batch,
     time::Timestamp,
 };
 
@@ -215,31 +218,7 @@ impl Call {
 pub fn request_id(entropy: &dyn Entropy) -> String {
     let mut random = [0_u8; 12];
     entropy.fill(&mut random);
-    format!("req_{}", hex(&random))
-}
-
-/// Through which door a call came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Origin {
-    /// The REST API.
-    Api,
-    /// The command line in local mode.
-    Cli,
-    /// The dashboard.
-    Dashboard,
-    /// A worker of Pulse itself.
-    Worker,
-}
-
-/// A project with its organization, as one snapshot.
-#[derive(Clone, Debug)]
-pub struct Tenant {
-    /// The organization.
-    pub org: Arc<Organization>,
-    /// The project.
-    pub project: Arc<Project>,
+    format!("req_{}", hex::encode(random))
 }
 
 /// What a plan may use: the parts of the plane, the call, and what its scope resolved to.
@@ -273,29 +252,6 @@ impl Cx<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// A thing that an audit entry is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Target {
-    /// `organization`, `project`, `key`, ...
-    pub kind: String,
-    /// Its id.
-    pub id: String,
-    /// Its name then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// One changed field of an audit entry; secrets show as `<set>`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Change {
-    /// The field.
-    pub field: String,
-    /// Its value before; `null` when there was none.
-    pub before: Value,
-    /// Its value after; `null` when there is none.
-    pub after: Value,
 }
 
 /// What the audit says about a mutation beside who, when and how.

@@ -6,108 +6,27 @@ mod idempotent;
 
 pub(crate) use audit::worker_entry;
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{Caller, caller::unauthenticated, keyring::Keyring, network, pepper::Peppers, seal::Sealer},
-    entropy::Entropy,
+    access::{Caller, caller::unauthenticated, network},
     error::{Code, Error, Fault, Result},
-    files::OperatorTokenFile,
-    health::Probes,
     id::{KeyId, OrgId, ProjectId},
-    limit::{Decision, Limiter, Rate},
-    media::cluster::Signer,
-    metrics::Metrics,
-    model::project::ProjectState,
-    op::{Call, Cx, Meta, Operation, Planned, Scope, Tenant},
-    outbound::Outbound,
-    repo::{
-        api_keys::ApiKeys, audit::Audit, idempotency::Idempotency, jobs::Jobs, key_uses::KeyUses,
-        organizations::Organizations, projects::Projects, revocations::Revocations,
-    },
-    store::{CommitMode, Outcome, SharedStore},
-    time::Clock,
+    limit::{Limiter, Rate},
+    model::tenant::Tenant,
+    op::{Call, Cx, Meta, Operation, Planned, Scope},
+    parts::{Ingredients, Parts},
+    repo::audit::Audit,
+    store::{CommitMode, Outcome},
 };
 
 /// How often an operation is planned before the store's changes count as a conflict.
 const MAX_PLANS: usize = 5;
 /// Requests a minute from one address without credentials (the plan's figure).
 const ANONYMOUS: Rate = Rate { per_minute: 100 };
-
-/// What the plane is told about this installation.
-#[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "holds the LiveKit secret")]
-pub struct Settings {
-    /// The server's own LiveKit.
-    pub livekit: Signer,
-    /// Regions beside the known ones.
-    pub regions: Vec<String>,
-    /// Whether the operator's token comes from the settings, so that `admin rotate` cannot replace it.
-    pub operator_token_given: bool,
-    /// Where the operator's token is handed over; `None` where none is ever made.
-    pub operator_token_file: Option<OperatorTokenFile>,
-    /// How long deleted organizations and projects can be restored.
-    pub purge_after: Duration,
-}
-
-/// Everything that plans may use.
-pub struct Parts {
-    /// The store, for what has no repository.
-    pub store: SharedStore,
-    /// Organizations.
-    pub organizations: Organizations,
-    /// Projects.
-    pub projects: Projects,
-    /// Keys.
-    pub keys: ApiKeys,
-    /// Last uses of keys.
-    pub key_uses: KeyUses,
-    /// Revocations of media tokens.
-    pub revocations: Revocations,
-    /// The audit log.
-    pub audit: Audit,
-    /// Stored answers.
-    pub idempotency: Idempotency,
-    /// Work for later.
-    pub jobs: Jobs,
-    /// Verification of credentials, and recent tenants.
-    pub keyring: Keyring,
-    /// Sealing of stored secrets.
-    pub sealer: Sealer,
-    /// What leaves Pulse.
-    pub outbound: Outbound,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-    /// Series.
-    pub metrics: Metrics,
-    /// This installation.
-    pub settings: Settings,
-    pub(crate) probes: Probes,
-    started: Duration,
-}
-
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-impl Parts {
-    /// How long this process has been up.
-    pub fn uptime(&self) -> Duration {
-        self.clock.monotonic().saturating_sub(self.started)
-    }
-}
 
 /// Who is counted by a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,27 +41,6 @@ enum Payer {
 pub struct ControlPlane {
     parts: Parts,
     limiter: Limiter<Payer>,
-}
-
-/// What a new plane is made of.
-#[expect(missing_debug_implementations, reason = "holds secrets")]
-pub struct Ingredients {
-    /// A prepared store.
-    pub store: SharedStore,
-    /// The peppers.
-    pub peppers: Peppers,
-    /// The sealer.
-    pub sealer: Sealer,
-    /// What leaves Pulse.
-    pub outbound: Outbound,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-    /// Series.
-    pub metrics: Metrics,
-    /// This installation.
-    pub settings: Settings,
 }
 
 /// What a call came to.
@@ -181,30 +79,9 @@ impl<T> Answer<T> {
 }
 
 impl ControlPlane {
-    /// A plane over a prepared store.
+    /// A plane over these.
     pub fn new(ingredients: Ingredients) -> Self {
-        let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings } = ingredients;
-        let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
-        let parts = Parts {
-            organizations: Organizations(store.clone()),
-            projects: Projects(store.clone()),
-            keys: ApiKeys(store.clone()),
-            key_uses: KeyUses(store.clone()),
-            revocations: Revocations(store.clone()),
-            audit: Audit(store.clone()),
-            idempotency: Idempotency(store.clone()),
-            jobs: Jobs(store.clone()),
-            probes: Probes::new(&clock),
-            started: clock.monotonic(),
-            store,
-            keyring,
-            sealer,
-            outbound,
-            clock,
-            entropy,
-            metrics,
-            settings,
-        };
+        let parts = Parts::new(ingredients);
         Self { parts, limiter: Limiter::new(200_000) }
     }
 
@@ -382,26 +259,6 @@ impl ControlPlane {
     }
 }
 
-/// Where [`ControlPlane::execute`] leaves the decision of the tightest limit, for the edge's headers.
-#[derive(Clone, Debug, Default)]
-pub struct RateCell(Arc<OnceLock<Decision>>, Arc<OnceLock<Decision>>);
-
-impl RateCell {
-    fn is_told(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    fn tell(&self, decision: Decision) {
-        let _ = if self.0.get().is_none() { self.0.set(decision) } else { self.1.set(decision) };
-    }
-
-    /// The decision that leaves the least room, when any limit was asked.
-    pub fn tightest(&self) -> Option<Decision> {
-        let refused_first = |decision: &&Decision| (decision.allowed, decision.remaining);
-        [self.0.get(), self.1.get()].into_iter().flatten().min_by_key(refused_first).copied()
-    }
-}
-
 /// Wraps what was planned into what the caller gets.
 fn answer<O: Operation>(call: &Call, planned: Planned<O::Output>) -> Answer<O::Output> {
     if !call.dry_run {
@@ -446,22 +303,4 @@ fn status_text(status: u16) -> &'static str {
         503 => "503",
         _ => "500",
     }
-}
-
-/// Refuses when the project, or its organization, is deleted.
-pub fn check_alive(tenant: &Tenant) -> Result<()> {
-    let gone = tenant.org.deleted_at.is_some() || tenant.project.state == ProjectState::Deleted;
-    if gone { Err(Error::not_found("project", tenant.project.id)) } else { Ok(()) }
-}
-
-/// Refuses when the project cannot be used.
-pub fn check_usable(tenant: &Tenant) -> Result<()> {
-    check_alive(tenant)?;
-    let project = &tenant.project;
-    if project.state == ProjectState::Suspended {
-        // Keys of the project were refused before: this is said to its operator.
-        return Err(Error::new(Code::Suspended, format!("project {} is suspended", project.id))
-            .hint(format!("pulse project resume {}, or POST /v1/projects/{}/resume.", project.name, project.id)));
-    }
-    Ok(())
 }

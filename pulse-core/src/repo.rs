@@ -18,9 +18,26 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, Result},
+    id::{OrgId, ProjectId},
     page::{Cursor, CursorBinding, Page, PageLimit},
     store::{Batch, Collection, Order, Scan, SharedStore, Stored},
 };
+
+/// Which tenants' things a caller may see: every list of a repository takes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// None.
+    Nothing,
+    /// All.
+    Everything,
+    /// One project's.
+    Project {
+        /// The project.
+        project: ProjectId,
+        /// Its organization.
+        org: OrgId,
+    },
+}
 
 /// A model that is a document of a collection.
 pub trait Document: Serialize + DeserializeOwned + Send {

@@ -10,7 +10,8 @@ use pulse_core::{
     files::{PRIVATE, replace_file},
     id::{OrgId, ProjectId},
     media::cluster::reach,
-    op::{Call, Operation, Origin},
+    model::audit::Origin,
+    op::{Call, Operation},
     ops::{
         keys::CreateKey,
         organizations::{CreateOrganization, ListOrganizations},

@@ -11,6 +11,7 @@ mod api;
 mod cli;
 mod daemon;
 mod faults;
+mod layers;
 mod media;
 mod openapi;
 mod peers;

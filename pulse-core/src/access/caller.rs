@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     id::{OrgId, ProjectId},
+    repo::Visible,
 };
 
 /// How the operator proved to be the operator.
@@ -32,22 +33,6 @@ pub enum Caller {
     Operator(OperatorVia),
     /// A project's key.
     Key(KeyCaller),
-}
-
-/// Which tenants' things a caller may see: every list of a repository takes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visible {
-    /// None.
-    Nothing,
-    /// All.
-    Everything,
-    /// One project's.
-    Project {
-        /// The project.
-        project: ProjectId,
-        /// Its organization.
-        org: OrgId,
-    },
 }
 
 /// A verified key.

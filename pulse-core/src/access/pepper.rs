@@ -12,7 +12,6 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::{Code, Error, Result},
     secret::Secret,
-    store::chain::hex,
 };
 
 /// The least length of a pepper, in characters.
@@ -68,7 +67,7 @@ impl Pepper {
 
 /// Tells which secret a thing was made with, and nothing about the secret: 16 hex digits of a hash with a domain.
 pub fn fingerprint(domain: &str, secret: &[u8]) -> String {
-    hex(&Sha256::new().chain_update(domain).chain_update([0]).chain_update(secret).finalize()[..8])
+    hex::encode(&Sha256::new().chain_update(domain).chain_update([0]).chain_update(secret).finalize()[..8])
 }
 
 impl Peppers {

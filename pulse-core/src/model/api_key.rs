@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::Name;
 use crate::{
-    access::{Permissions, key::Environment, pepper::Digest},
+    access::{key::Environment, pepper::Digest, permission::Permissions},
     id::{KeyId, ProjectId},
     media::{
         grants::Grant,

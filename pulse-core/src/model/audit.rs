@@ -2,12 +2,50 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     id::{AuditId, OrgId},
-    op::{Change, Origin, Target},
     time::Timestamp,
 };
+
+/// Through which door a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Origin {
+    /// The REST API.
+    Api,
+    /// The command line in local mode.
+    Cli,
+    /// The dashboard.
+    Dashboard,
+    /// A worker of Pulse itself.
+    Worker,
+}
+
+/// A thing that an audit entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// `organization`, `project`, `key`, ...
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Its name then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// One changed field of an audit entry; secrets show as `<set>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// The field.
+    pub field: String,
+    /// Its value before; `null` when there was none.
+    pub before: Value,
+    /// Its value after; `null` when there is none.
+    pub after: Value,
+}
 
 /// How an audited action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

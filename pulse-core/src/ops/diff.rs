@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::op::{Change, Target};
+use crate::model::audit::{Change, Target};
 
 /// What stands for a secret, whatever it is.
 const SET: &str = "<set>";

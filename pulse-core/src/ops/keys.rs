@@ -25,12 +25,13 @@ use crate::{
     id::{KeyId, ProjectId},
     model::{
         api_key::{ApiKey, ApiKeyView, Constraints, KeyState, MAX_LIVE_KEYS},
+        audit::Target,
         project::Project,
+        tenant::Tenant,
         text::Name,
     },
-    op::{Cx, Meta, Method, Operation, Planned, Scope, Tenant, Trail},
+    op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     page::{Cursor, Page, PageLimit},
-    plane::check_usable,
     repo::Document,
     secret::SecretText,
     store::Batch,
@@ -143,7 +144,7 @@ pub(super) fn first_key(cx: &Cx<'_>, project: ProjectId) -> Result<(ApiKey, Secr
     Ok((ApiKey { primary: true, ..key }, secret))
 }
 
-fn key_target(key: &ApiKey) -> crate::op::Target {
+fn key_target(key: &ApiKey) -> Target {
     target("key", key.id, Some(key.name.to_string()))
 }
 
@@ -161,7 +162,7 @@ async fn project(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
 /// The project as it is now, for another key; refuses when it cannot be used.
 async fn usable_project(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
     let project = project(cx, id).await?;
-    check_usable(&Tenant { org: Arc::clone(&cx.tenant()?.org), project: Arc::new(project.clone()) })?;
+    Tenant { org: Arc::clone(&cx.tenant()?.org), project: Arc::new(project.clone()) }.check_usable()?;
     Ok(project)
 }
 

@@ -30,7 +30,6 @@ use crate::{
         text::{PresetName, RegionName},
     },
     op::{Cx, Meta, Operation, Planned, Scope},
-    plane::check_usable,
     secret::SecretText,
     time::Timestamp,
 };
@@ -173,7 +172,7 @@ impl Operation for RefreshToken {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<MediaToken>> {
-        check_usable(cx.tenant()?)?;
+        cx.tenant()?.check_usable()?;
         let verdict = validate::judge(cx, &self.token.0).await?;
         let judged = match (verdict.reasons.first(), verdict.judged) {
             (None, Some(judged)) => judged,

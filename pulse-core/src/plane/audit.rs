@@ -4,8 +4,12 @@ use crate::{
     access::{Caller, OperatorVia},
     entropy::Entropy,
     id::{AuditId, OrgId},
-    model::audit::{Actor, AuditContext, AuditEntry, AuditOutcome},
-    op::{Call, Operation, Origin, Target, Trail},
+    model::{
+        audit::Origin,
+        audit::Target,
+        audit::{Actor, AuditContext, AuditEntry, AuditOutcome},
+    },
+    op::{Call, Operation, Trail},
     time::Timestamp,
 };
 

@@ -12,7 +12,7 @@ use crate::{
     op::{Call, Method, Operation},
     repo::{Document, idempotency::IdempotencyRecord},
     secret::Secret,
-    store::{Batch, chain::hex, schema},
+    store::{Batch, schema},
     time::Timestamp,
 };
 
@@ -37,7 +37,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hex(&hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 impl ControlPlane {

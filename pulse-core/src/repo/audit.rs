@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, page};
+use super::{Document, Visible, page};
 use crate::{
-    access::Visible,
     error::Result,
     id::OrgId,
     model::audit::{AuditEntry, AuditOutcome},

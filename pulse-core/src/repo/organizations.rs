@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, document_basics, get, page, page_of_one};
+use super::{Document, Visible, document_basics, get, page, page_of_one};
 use crate::{
-    access::Visible,
     error::Result,
     id::OrgId,
     model::{

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, all, document_basics, get, page, page_of_one};
+use super::{Document, Visible, all, document_basics, get, page, page_of_one};
 use crate::{
-    access::Visible,
     error::Result,
     id::{OrgId, ProjectId},
     model::{

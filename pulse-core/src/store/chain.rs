@@ -22,16 +22,7 @@ pub fn chain_hash(domain: &str, prev: &str, record: &Value) -> String {
         .chain_update("\n")
         .chain_update(bare.to_string())
         .finalize();
-    hex(&digest)
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(digest)
 }
 
 /// Turns a record into the document of a log: adds `log`, `seq` and, for a chained log, `prev` and `hash`. Gives the

@@ -9,11 +9,11 @@ use crate::{
     id::{OrgId, ProjectId},
     model::{
         api_key::ApiKey,
+        audit::Target,
         job::{Job, JobKind},
         organization::Organization,
         project::{Project, ProjectState},
     },
-    op::Target,
     ops::projects::revived,
     plane::ControlPlane,
     repo::{Document, audit::Audit},

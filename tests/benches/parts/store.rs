@@ -24,7 +24,8 @@ use pulse_core::{
         text::Labels,
     },
     outbound::{AddressPolicy, Outbound},
-    plane::{ControlPlane, Settings},
+    parts::Settings,
+    plane::ControlPlane,
     repo::Document,
     secret::Secret,
     store::{

@@ -18,9 +18,9 @@ use crate::{
         api_key::{ApiKey, Constraints, KeyState, KeyStatus},
         organization::Organization,
         project::Project,
+        tenant::Tenant,
         text::Name,
     },
-    op::Tenant,
     time::Timestamp,
 };
 

@@ -18,9 +18,8 @@ use crate::{
         room::RoomName,
         token::{self, DEFAULT_TTL_SECONDS, JTI_ATTRIBUTE, Jti, PROJECT_ATTRIBUTE, TokenClaims},
     },
-    model::api_key::Constraints,
-    op::{Cx, Tenant},
-    plane::check_usable,
+    model::{api_key::Constraints, tenant::Tenant},
+    op::Cx,
     secret::SecretText,
 };
 
@@ -34,7 +33,7 @@ const MAX_ROOM_CONFIG_BYTES: usize = 16_384;
 /// Makes a token for a request.
 pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
     let tenant = cx.tenant()?;
-    check_usable(tenant)?;
+    tenant.check_usable()?;
     let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
     let preset = named_preset(tenant, request)?;
     let mut faults = text_faults(tenant, request);

@@ -20,7 +20,6 @@ use crate::{
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
     ops::diff::target,
-    plane::check_alive,
     repo::{Document, revocations::StoredRevocation},
     store::Batch,
     time::Timestamp,
@@ -116,7 +115,7 @@ impl Operation for RevokeTokens {
         check_room(cx, self.room_name.as_ref())?;
         let tenant = cx.tenant()?;
         // In a suspended project too: that is when tokens may have to go.
-        check_alive(tenant)?;
+        tenant.check_alive()?;
         let project_id = tenant.project.id;
         let existing = cx.parts.revocations.get(project_id, kind, &value).await?;
         let leeway = u64::try_from(LIVEKIT_LEEWAY_SECONDS).unwrap_or_default();
