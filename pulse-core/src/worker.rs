@@ -3,7 +3,7 @@
 
 mod jobs;
 
-use std::{sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -98,20 +98,21 @@ pub async fn run_until_idle(plane: &ControlPlane) -> Result<()> {
 pub async fn run(plane: Arc<ControlPlane>, stop: watch::Receiver<bool>) {
     let plane = &*plane;
     tokio::join!(
-        repeat("follow", FOLLOW_EVERY, stop.clone(), || follow(plane)),
-        repeat("jobs", JOBS_EVERY, stop.clone(), || async { do_jobs(plane).await.map(drop) }),
-        repeat("uses", USES_EVERY, stop.clone(), || record_uses(plane)),
-        repeat("sweep", SWEEP_EVERY, stop, || async { sweep(plane).await.map(drop) }),
+        repeat("follow", FOLLOW_EVERY, future::pending, stop.clone(), || follow(plane)),
+        repeat("jobs", JOBS_EVERY, future::pending, stop.clone(), || async { do_jobs(plane).await.map(drop) }),
+        repeat("uses", USES_EVERY, || plane.parts().keyring.uses().crowded(), stop.clone(), || record_uses(plane)),
+        repeat("sweep", SWEEP_EVERY, future::pending, stop, || async { sweep(plane).await.map(drop) }),
     );
     if let Err(error) = record_uses(plane).await {
         tracing::warn!(error = %error, "the last uses of keys were not recorded");
     }
 }
 
-/// Does one task again and again.
-async fn repeat<F: Future<Output = Result<()>>>(
+/// Does one task again and again: every period, and when it is called before its time.
+async fn repeat<F: Future<Output = Result<()>>, C: Future<Output = ()>>(
     task: &str,
     period: Duration,
+    called: impl Fn() -> C,
     mut stop: watch::Receiver<bool>,
     work: impl Fn() -> F,
 ) {
@@ -122,6 +123,7 @@ async fn repeat<F: Future<Output = Result<()>>>(
         tokio::select! {
             () = stopped => return,
             _ = ticks.tick() => {}
+            () = called() => {}
         }
         if let Err(error) = work().await {
             tracing::warn!(task, error = %error, cause = ?error.cause().map(ToString::to_string), "a worker's task failed");

@@ -7,6 +7,8 @@ use pulse_core::{
     },
     entropy::SeededEntropy,
     error::Code,
+    id::KeyId,
+    model::key_use::KeyUse,
     store::{
         SharedStore,
         memory::MemoryStore,
@@ -217,4 +219,27 @@ async fn the_operators_token_is_known_and_rotates() {
     let second = t.send(&caller, "admin.rotate", &[], "", "{}").await.expect("rotates again");
     assert_eq!(refused(t.login(&first).await), Code::Unauthenticated, "the old one stops at once");
     t.login(second["pulse_admin_token"].as_str().expect("shown")).await.expect("the new one works");
+}
+
+#[tokio::test]
+async fn many_uses_are_recorded_before_their_time() {
+    let t = TestPlane::new().await;
+    let parts = t.plane.parts();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let worker = tokio::spawn(worker::run(Arc::clone(&t.plane), stopped));
+    let (now, project_id) = (parts.clock.now(), t.customer("a").await.id());
+    let mut last = None;
+    for _ in 0..10_000 {
+        let key_id = KeyId::new(now, parts.entropy.as_ref());
+        parts.keyring.uses().note(key_id, KeyUse { key_id, project_id, last_used_at: now, last_used_ip: None });
+        last = Some(key_id);
+    }
+    let recorded = async {
+        while parts.key_uses.get(last.expect("noted")).await.expect("reads").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recorded).await.expect("not only once a minute");
+    stop.send_replace(true);
+    worker.await.expect("ends");
 }
