@@ -8,15 +8,14 @@ use pulse_core::error::{Code, Error};
 
 /// What to do about this error.
 pub fn on(error: &Error) -> String {
+    let own = Some(error.hint_text()).filter(|own| *own != error.code().info().hint);
     // A fault of this very process: there is no log in which its cause would stand.
     let internal = matches!(error.code(), Code::Internal | Code::StoreUnavailable);
     if let Some(cause) = error.cause().filter(|_| internal) {
-        return format!("Cause: {cause}");
+        return own.map_or_else(|| format!("Cause: {cause}"), |own| format!("{own} Cause: {cause}"));
     }
-    let own = error.hint_text();
-    let general =
-        if own == error.code().info().hint { general(error.code(), error.retry_after_seconds()) } else { None };
-    general.unwrap_or_else(|| own.to_owned())
+    let general = || general(error.code(), error.retry_after_seconds());
+    own.map(str::to_owned).or_else(general).unwrap_or_else(|| error.hint_text().to_owned())
 }
 
 /// What to do about this code; `None` when the API's own hint serves as well.
@@ -91,5 +90,7 @@ mod tests {
     fn a_hint_made_for_the_case_stays() {
         let error = Error::new(Code::RateLimited, "x").hint("Buy a larger plan.");
         assert_eq!(Failure::from(error).hint_text(), Some("Buy a larger plan."));
+        let error = Error::store_unavailable("no space").hint("Make space.");
+        assert_eq!(Failure::from(error).hint_text(), Some("Make space. Cause: no space"));
     }
 }

@@ -1,19 +1,24 @@
 //! The command line's definition: types only. Doc comments are the help that users read.
 
+pub mod ban;
 pub mod context;
 pub mod key;
 pub mod org;
 pub mod project;
+pub mod session;
 pub mod store;
 pub mod system;
 pub mod token;
+pub mod usage;
 pub mod values;
+pub mod webhook;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
-use crate::ui::jq::Program;
+use crate::{complete, ui::jq::Program};
 
 /// Control LiveKit tenants: organizations, projects, keys, media tokens, audit.
 #[derive(Debug, Parser)]
@@ -149,6 +154,18 @@ pub enum Command {
     /// Media tokens: make and judge them, look into them
     #[command(subcommand)]
     Token(token::Token),
+    /// Webhooks: endpoints, deliveries, tests
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
+    /// Sessions: what happened in the project's rooms, and who was there
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Bans: who may not be in the project's rooms
+    #[command(subcommand)]
+    Ban(ban::Ban),
+    /// What projects use
+    #[command(subcommand)]
+    Usage(usage::Usage),
     /// The audit log
     #[command(subcommand)]
     Audit(system::Audit),
@@ -200,6 +217,34 @@ pub struct VersionedChange {
     /// Change it only while it has this version
     #[arg(long, value_name = "VERSION")]
     pub if_match: Option<u64>,
+}
+
+/// Of which project the keys or tokens are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Of {
+    /// The project, by name or id; a project's key implies it
+    #[arg(short, long, add = ArgValueCompleter::new(complete::projects))]
+    pub project: Option<String>,
+    /// The organization, where a project's name alone is ambiguous
+    #[arg(long)]
+    pub org: Option<String>,
+}
+
+/// Where a secret goes that was just made.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Sinks {
+    /// Run a command with the new secret on its stdin; may be given several times
+    #[arg(long, value_name = "COMMAND", help_heading = "Sinks")]
+    pub secret_to_cmd: Vec<String>,
+    /// Write the new secret to a new file that only you can read
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub secret_to_file: Vec<PathBuf>,
+    /// Set a variable in an env file: FILE:NAME
+    #[arg(long, value_name = "FILE:NAME", help_heading = "Sinks")]
+    pub secret_to_env_file: Vec<String>,
+    /// Set an output of a GitHub Actions step, masked in its log
+    #[arg(long, value_name = "NAME", help_heading = "Sinks")]
+    pub secret_to_github_output: Vec<String>,
 }
 
 /// What every list takes.

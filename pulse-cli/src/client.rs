@@ -1,6 +1,7 @@
 //! How an operation is done: on a store of this machine, or by a server. Both sides go through the same encoding and
 //! decoding, so that both judge a request alike, and no command asks which one it has.
 
+mod http;
 mod local;
 mod remote;
 mod trace;
@@ -12,6 +13,7 @@ pub use remote::{RawAnswer, Remote};
 pub use trace::Curl;
 
 use crate::{
+    args::{Change, VersionedChange},
     exit::Failure,
     session::Session,
     target::{Place, Target},
@@ -30,6 +32,18 @@ impl CallOptions {
     /// A dry run, or not.
     pub fn dry(dry_run: bool) -> Self {
         Self { dry_run, if_match: None }
+    }
+}
+
+impl From<&Change> for CallOptions {
+    fn from(change: &Change) -> Self {
+        Self::dry(change.dry_run)
+    }
+}
+
+impl From<&VersionedChange> for CallOptions {
+    fn from(change: &VersionedChange) -> Self {
+        Self { dry_run: change.dry_run, if_match: change.if_match }
     }
 }
 

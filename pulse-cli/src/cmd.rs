@@ -2,8 +2,11 @@
 
 mod api;
 mod audit;
+mod ban;
 mod change;
 mod context;
+mod delivery;
+mod endpoint;
 mod help;
 mod key;
 mod listing;
@@ -12,11 +15,15 @@ mod org;
 mod project;
 mod rotate;
 mod scan;
+mod session;
 mod sinks;
 mod status;
 mod store;
 mod token;
 mod token_offline;
+mod usage;
+mod webhook;
+mod webhook_offline;
 
 use crate::{
     args::{self, Command, system},
@@ -39,6 +46,10 @@ fn view(command: &Command) -> Option<&'static View> {
         Command::Key(args::key::Key::Scan(_)) => &scan::VIEW,
         Command::Key(_) => &key::VIEW,
         Command::Token(command) => token::view(command),
+        Command::Webhook(command) => webhook::view(command),
+        Command::Session(command) => session::view(command),
+        Command::Ban(_) => &ban::VIEW,
+        Command::Usage(_) => &usage::VIEW,
         Command::Audit(_) => &audit::VIEW,
         Command::Status => &status::STATUS,
         Command::Whoami => &status::ME,
@@ -60,6 +71,10 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Project(command) => project::run(session, command).await,
         Command::Key(command) => key::run(session, command).await,
         Command::Token(command) => token::run(session, command).await,
+        Command::Webhook(command) => webhook::run(session, command).await,
+        Command::Session(command) => session::run(session, command).await,
+        Command::Ban(command) => ban::run(session, command).await,
+        Command::Usage(command) => usage::run(session, command).await,
         Command::Audit(system::Audit::List(args)) => audit::list(session, args).await,
         Command::Status => status::status(session).await,
         Command::Whoami => status::whoami(session).await,

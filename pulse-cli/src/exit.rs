@@ -9,6 +9,8 @@ use crate::advice;
 
 /// Usage or invalid input.
 pub const USAGE: u8 = 2;
+/// What was awaited did not come in time.
+pub const WAITED_TOO_LONG: u8 = 8;
 /// An opt-in finding.
 pub const FINDING: u8 = 10;
 /// Part of a batch failed.
@@ -28,7 +30,7 @@ pub const MEANINGS: &[(u8, &str)] = &[
     (5, "not found"),
     (6, "a conflict, or a precondition that does not hold"),
     (7, "forbidden, or not in the plan"),
-    (8, "waited too long"),
+    (WAITED_TOO_LONG, "waited too long"),
     (9, "rate limited, after retries"),
     (FINDING, "a finding that was asked for with --fail-on"),
     (PARTLY, "part of a batch failed"),

@@ -15,8 +15,8 @@ fn named(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// The text of a file, or of stdin for `-`.
-pub fn text(path: &Path) -> Result<String, Failure> {
+/// The bytes of a file, or of stdin for `-`.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = named(path);
     let failed = |cause: std::io::Error| Failure::usage(format!("{name} cannot be read: {cause}"));
     let mut bytes = Vec::new();
@@ -28,7 +28,12 @@ pub fn text(path: &Path) -> Result<String, Failure> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure::usage(format!("{name} is larger than 4 MiB")));
     }
-    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{name} is not UTF-8")))
+    Ok(bytes)
+}
+
+/// The text of a file, or of stdin for `-`.
+pub fn text(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(bytes(path)?).map_err(|_| Failure::usage(format!("{} is not UTF-8", named(path))))
 }
 
 /// A secret from a file or stdin, without the line end that editors put there.

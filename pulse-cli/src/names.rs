@@ -2,12 +2,25 @@
 //! ambiguous one is a usage error with the list.
 
 use pulse_core::{
-    id::{KeyId, OrgId, ProjectId},
-    model::{api_key::ApiKeyView, organization::OrganizationView, project::ProjectView},
-    ops::{keys::ListKeys, me::GetMe, organizations::ListOrganizations, projects::ListProjects},
+    id::{BanId, EndpointId, KeyId, OrgId, ProjectId, SessionId},
+    media::room::RoomName,
+    model::{
+        api_key::ApiKeyView, ban::Ban, endpoint::EndpointView, organization::OrganizationView, project::ProjectView,
+    },
+    ops::{
+        bans::ListBans, endpoints::ListEndpoints, keys::ListKeys, me::GetMe, organizations::ListOrganizations,
+        projects::ListProjects, sessions::ListSessions,
+    },
+    page::PageLimit,
 };
 
-use crate::{args::key, client::Client, exit::Failure, pages::matching, session::Session};
+use crate::{
+    args::{Of, key},
+    client::Client,
+    exit::Failure,
+    pages::matching,
+    session::Session,
+};
 
 /// The longest name that a list can be asked for, in characters.
 const MAX_PREFIX: usize = 100;
@@ -133,6 +146,58 @@ pub async fn project_or_own(
     client.ask(&GetMe {}).await?.project_id.ok_or_else(unnamed)
 }
 
+/// The project that a command names, else the default one; none for a project's key, which implies it.
+pub async fn project_if_named(session: &Session, client: &Client, of: &Of) -> Result<Option<ProjectId>, Failure> {
+    let default = session.default_project();
+    match of.project.as_deref().or(default.as_deref()) {
+        Some(text) => project(session, client, text, of.org.as_deref(), false).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The session that `text` names: its id, or a room, whose latest session is meant.
+pub async fn session(client: &Client, project_id: Option<ProjectId>, text: &str) -> Result<SessionId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    refuse_curl(client, "session", text)?;
+    let room = text.parse::<RoomName>().map_err(|fault| Failure::usage(format!("the room {text:?} {fault}")))?;
+    let limit = PageLimit::try_from(1).ok();
+    // A page with a filter may be empty while there is another.
+    let mut list = ListSessions { project_id, room: Some(room), limit, ..ListSessions::default() };
+    loop {
+        let page = client.ask(&list).await?;
+        match (page.data.first(), page.next_cursor) {
+            (Some(latest), _) => return Ok(latest.id),
+            (None, Some(next)) => list.cursor = Some(pulse_core::page::Cursor(next)),
+            (None, None) => break,
+        }
+    }
+    let missing = format!("the room {text:?} has had no session");
+    Err(Failure::new(5, "not_found", missing).hint("pulse session list shows them."))
+}
+
+/// The ban that `text` names: its id, or the banned identity.
+pub async fn ban(
+    client: &Client,
+    project_id: Option<ProjectId>,
+    text: &str,
+    room: Option<&RoomName>,
+) -> Result<BanId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    refuse_curl(client, "ban", text)?;
+    let identity = text.parse().map_err(|fault| Failure::usage(format!("the identity {text:?} {fault}")))?;
+    let list = ListBans { project_id, identity: Some(identity), limit: None, cursor: None };
+    let found = matching(client, list, |ban| room.is_none() || ban.room_name.as_ref() == room).await?;
+    let shown = |ban: &Ban| Found {
+        id: ban.id.to_string(),
+        name: ban.room_name.as_ref().map_or_else(|| "all rooms".to_owned(), |room| format!("room {room}")),
+    };
+    only("ban", text, found, shown, "", "pulse ban list shows them.").map(|ban| ban.id)
+}
+
 /// The key that a command names, with its project.
 pub async fn key(
     session: &Session,
@@ -159,4 +224,17 @@ pub async fn key(
     let hint = format!("pulse key list --project {project}");
     let key = only("key", &which.key, found, shown, &format!(" in project {project}"), &hint)?;
     Ok((project, key.id, Some(key)))
+}
+
+/// The endpoint of the project that `text` names: its id, or its URL.
+pub async fn endpoint(client: &Client, project: ProjectId, text: &str) -> Result<EndpointId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    refuse_curl(client, "endpoint", text)?;
+    let list = ListEndpoints { project_id: Some(project), ..ListEndpoints::default() };
+    let found = matching(client, list, |endpoint| endpoint.url.as_str() == text).await?;
+    let shown = |endpoint: &EndpointView| Found { id: endpoint.id.to_string(), name: endpoint.url.to_string() };
+    let hint = format!("pulse webhook endpoint list --project {project}");
+    only("endpoint", text, found, shown, &format!(" in project {project}"), &hint).map(|endpoint| endpoint.id)
 }

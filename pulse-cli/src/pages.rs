@@ -1,9 +1,15 @@
 //! Lists, page by page.
 
 use pulse_core::{
-    model::{api_key::ApiKeyView, audit::AuditEntry, organization::OrganizationView, project::ProjectView},
+    model::{
+        api_key::ApiKeyView, audit::AuditEntry, ban::Ban, delivery::DeliveryView, endpoint::EndpointView,
+        organization::OrganizationView, project::ProjectView, session::SessionView,
+    },
     op::Operation,
-    ops::{audit::ListAudit, keys::ListKeys, organizations::ListOrganizations, projects::ListProjects},
+    ops::{
+        audit::ListAudit, bans::ListBans, deliveries::ListDeliveries, endpoints::ListEndpoints, keys::ListKeys,
+        organizations::ListOrganizations, projects::ListProjects, sessions::ListSessions,
+    },
     page::{Cursor, MAX_LIMIT, Page, PageLimit},
 };
 use serde::Serialize;
@@ -33,7 +39,11 @@ listings! {
     ListOrganizations => OrganizationView;
     ListProjects => ProjectView;
     ListKeys => ApiKeyView;
+    ListEndpoints => EndpointView;
+    ListDeliveries => DeliveryView;
     ListAudit => AuditEntry;
+    ListBans => Ban;
+    ListSessions => SessionView;
 }
 
 /// Gives every row that `paging` asks for to `each`; the cursor of what is left, if something is.

@@ -7,6 +7,7 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod table;
+pub mod timeline;
 pub mod view;
 
 pub use printer::Printer;

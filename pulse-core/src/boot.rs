@@ -6,6 +6,7 @@
 
 mod embedded;
 pub mod open;
+mod webhook_urls;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,6 +18,7 @@ use crate::{
     access::{key, pepper::Peppers, seal::Sealer},
     entropy::Entropy,
     error::{Code, Error, Result},
+    media::engine::MediaEngine,
     metrics::Metrics,
     outbound::Outbound,
     parts::{Ingredients, Settings},
@@ -90,6 +92,8 @@ pub struct Assembly {
     pub entropy: Arc<dyn Entropy>,
     /// Series.
     pub metrics: Metrics,
+    /// Answers in place of every media server, in tests.
+    pub engine: Option<Arc<dyn MediaEngine>>,
 }
 
 /// A plane, and the operator's token if it was made just now.
@@ -101,10 +105,11 @@ pub struct Assembled {
     pub fresh_admin_token: Option<Secret>,
 }
 
-/// Prepares the store and puts a plane over it. `make_operator_token` says whether a missing operator's token is made:
-/// the daemon does so, a local command line has no use for one.
+/// Prepares the store and puts a plane over it. `make_operator_token` says whether a missing operator's token is made, and
+/// what an older version left is completed: the daemon does so, a local command line has no use for either.
 pub async fn assemble(assembly: Assembly, make_operator_token: bool) -> Result<Assembled> {
-    let Assembly { store, beside, in_memory, secrets, mut settings, outbound, clock, entropy, metrics } = assembly;
+    let Assembly { store, beside, in_memory, secrets, mut settings, outbound, clock, entropy, metrics, engine } =
+        assembly;
     open::install_cryptography();
     store.prepare().await?;
     let recorded: Option<Fingerprints> = repo::get(&store, FINGERPRINTS_ID).await?;
@@ -117,9 +122,15 @@ pub async fn assemble(assembly: Assembly, make_operator_token: bool) -> Result<A
         check_admin_token(token)?;
     }
     settings.operator_token_given = secrets.admin_token.is_some();
-    let ingredients = Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings };
+    let ingredients = Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine };
     let plane = ControlPlane::new(ingredients);
     let parts = plane.parts();
+    if make_operator_token {
+        let made = webhook_urls::give_endpoints(parts).await?;
+        if made > 0 {
+            tracing::info!(made, "webhook endpoints were made for the webhook_url of projects that had none");
+        }
+    }
     parts.keyring.confirm(parts.store.generation().await?);
     forget_replaced_token(&plane).await?;
     let fresh_admin_token = match &secrets.admin_token {

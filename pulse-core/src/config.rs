@@ -29,7 +29,7 @@ use crate::{
     files::OperatorTokenFile,
     media::cluster::Signer,
     outbound::{AddressPolicy, Outbound},
-    parts,
+    parts::{self, MIN_LEASE, PipelineSettings},
     secret::Secret,
 };
 
@@ -186,8 +186,14 @@ pub struct Settings {
     pub https: bool,
     /// The networks that Pulse may connect to, if not all.
     pub outbound_only: Option<Vec<IpNet>>,
+    /// Networks that customers may name although they are not public.
+    pub webhook_networks: Vec<IpNet>,
+    /// Whether customers may name addresses without TLS.
+    pub webhook_plain_text: bool,
     /// How long what is deleted can be restored.
     pub purge_after: Duration,
+    /// What comes from LiveKit and goes to webhooks.
+    pub pipeline: PipelineSettings,
     /// Connections at once.
     pub max_connections: usize,
     /// Requests at once.
@@ -212,7 +218,7 @@ pub struct Settings {
 impl Settings {
     /// Resolves every setting, or tells every fault.
     pub fn resolve(sources: &Sources) -> Result<Self, Vec<ConfigFault>> {
-        let mut resolver = Resolver { sources, faults: Vec::new() };
+        let mut resolver = Resolver { sources, dev: false, faults: Vec::new() };
         for setting in TABLE {
             if let Some((source, text)) = sources.get(setting.name).filter(|_| setting.used != Use::Ignored)
                 && let Err(detail) = value::check(setting.kind, text)
@@ -231,7 +237,8 @@ impl Settings {
 
     /// Which addresses Pulse may connect to.
     pub fn address_policy(&self) -> AddressPolicy {
-        self.outbound_only.clone().map(AddressPolicy::only).unwrap_or_default()
+        let policy = self.outbound_only.clone().map(AddressPolicy::only).unwrap_or_default();
+        policy.tenants(self.webhook_networks.clone(), self.webhook_plain_text)
     }
 
     /// What the plane is told.
@@ -242,6 +249,7 @@ impl Settings {
             operator_token_given: self.secrets.admin_token.is_some(),
             operator_token_file: Some(self.operator_token_file()),
             purge_after: self.purge_after,
+            pipeline: self.pipeline.clone(),
         }
     }
 
@@ -262,6 +270,8 @@ impl Settings {
 /// Types the values; faults of single values are known already, so a bad one is replaced by a harmless one here.
 struct Resolver<'a> {
     sources: &'a Sources,
+    /// Whether this is a development start, which has defaults of its own.
+    dev: bool,
     faults: Vec<ConfigFault>,
 }
 
@@ -269,7 +279,7 @@ impl<'a> Resolver<'a> {
     /// The value, else the table's default.
     fn text(&self, name: &str) -> Option<&'a str> {
         let given = self.sources.get(name).map(|(_, text)| text);
-        given.or_else(|| setting(name).map(|setting| setting.default).filter(|text| !text.is_empty()))
+        given.or_else(|| setting(name).map(|setting| setting.default_in(self.dev)).filter(|text| !text.is_empty()))
     }
 
     fn given(&self, name: &str) -> Option<&'a str> {
@@ -295,9 +305,11 @@ impl<'a> Resolver<'a> {
 
     fn settings(&mut self) -> Settings {
         let dev = self.parse("PULSE_DEV", value::switch).unwrap_or_default();
+        self.dev = dev;
         let data = PathBuf::from(self.text("PULSE_DATA").unwrap_or_default());
         let store = self.store(&data);
         let seconds = |name: &str| Duration::from_secs(u64::from(self.number(name)));
+        let days = |name: &str| Duration::from_secs(u64::from(self.number(name)) * 86_400);
         let count = |name: &str| usize::try_from(self.number(name)).unwrap_or(usize::MAX);
         let settings = Settings {
             dev,
@@ -306,7 +318,18 @@ impl<'a> Resolver<'a> {
             trusted_proxies: self.parse("PULSE_TRUSTED_PROXIES", value::networks).unwrap_or_default(),
             https: self.parse("PULSE_HTTPS", value::switch).unwrap_or_default(),
             outbound_only: self.parse("PULSE_OUTBOUND_ONLY", value::networks),
-            purge_after: Duration::from_secs(u64::from(self.number("PULSE_PURGE_DAYS")) * 86_400),
+            webhook_networks: self.parse("PULSE_WEBHOOK_ALLOW_NETWORKS", value::networks).unwrap_or_default(),
+            webhook_plain_text: self.parse("PULSE_WEBHOOK_ALLOW_HTTP", value::switch).unwrap_or_default(),
+            purge_after: days("PULSE_PURGE_DAYS"),
+            pipeline: PipelineSettings {
+                webhook_keys: self.parse("LIVEKIT_WEBHOOK_KEYS", value::key_pairs).unwrap_or_default(),
+                reconcile_every: seconds("PULSE_RECONCILE_SECONDS"),
+                schedule: self.parse("PULSE_WEBHOOK_SCHEDULE", value::schedule).unwrap_or_default(),
+                concurrency: count("PULSE_WEBHOOK_CONCURRENCY"),
+                lease: seconds("PULSE_WEBHOOK_LEASE"),
+                keep_events: days("PULSE_EVENT_DAYS"),
+                keep_sessions: days("PULSE_SESSION_DAYS"),
+            },
             max_connections: count("PULSE_MAX_CONNECTIONS"),
             max_requests: count("PULSE_MAX_REQUESTS"),
             header_timeout: seconds("PULSE_HEADER_TIMEOUT"),
@@ -317,12 +340,16 @@ impl<'a> Resolver<'a> {
             log_format: self.text("PULSE_LOG_FORMAT").map(str::to_owned),
             listen: self.listen(dev),
             tls: self.tls(),
-            livekit: self.livekit(dev),
+            livekit: self.livekit(),
             secrets: self.secrets(&store),
             shown: report::shown(self.sources, &store, dev),
             store,
             data,
         };
+        if settings.pipeline.lease < MIN_LEASE {
+            let least = format!("must be at least {} seconds", MIN_LEASE.as_secs());
+            self.fault("PULSE_WEBHOOK_LEASE", &least);
+        }
         if dev && matches!(settings.store, StoreLocation::Mongo { .. }) {
             self.fault("PULSE_DEV", "starts with SQLite or in memory only");
         }
@@ -366,7 +393,7 @@ impl<'a> Resolver<'a> {
         None
     }
 
-    fn livekit(&mut self, dev: bool) -> Signer {
+    fn livekit(&mut self) -> Signer {
         let url = self.text("LIVEKIT_HOST").unwrap_or_default();
         // Clients are told this address, and they speak WebSocket.
         let url = match url.split_once("://") {
@@ -375,8 +402,10 @@ impl<'a> Resolver<'a> {
             _ => url.to_owned(),
         };
         let (key, secret) = match (self.given("LIVEKIT_API_KEY"), self.given("LIVEKIT_API_SECRET")) {
-            (None, None) if dev => ("devkey", "secret"),
-            (None, None) => ("", ""),
+            (None, None) => {
+                let default = |name| self.text(name).unwrap_or_default();
+                (default("LIVEKIT_API_KEY"), default("LIVEKIT_API_SECRET"))
+            }
             (Some(key), Some(secret)) => (key, secret),
             (key, _) => {
                 let missing = if key.is_none() { "LIVEKIT_API_KEY" } else { "LIVEKIT_API_SECRET" };

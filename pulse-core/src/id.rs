@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use crate::{entropy::Entropy, time::Timestamp};
@@ -26,6 +27,15 @@ fn parse(prefix: &'static str, text: &str) -> Result<Ulid, InvalidId> {
         .ok_or(InvalidId { prefix })
 }
 
+fn digest_of(parts: &[&str]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}
+
 macro_rules! ids {
     ($($(#[doc = $doc:literal])+ $name:ident $prefix:literal;)+) => {$(
         $(#[doc = $doc])+
@@ -41,6 +51,22 @@ macro_rules! ids {
                 let mut random = [0_u8; 16];
                 entropy.fill(&mut random);
                 Self(Ulid::from_parts(now.as_millis().unsigned_abs(), u128::from_be_bytes(random)))
+            }
+
+            /// The id of what `parts` name at `now`: the same for the same, so that it is made once however often it is
+            /// tried. The 80 bits beside the time are of SHA-256.
+            pub fn derived(now: Timestamp, parts: &[&str]) -> Self {
+                Self(Ulid::from_parts(now.as_millis().unsigned_abs(), digest_of(parts)))
+            }
+
+            /// The least id of a moment: the bound of a range of ids by time.
+            pub fn lowest(at: Timestamp) -> Self {
+                Self(Ulid::from_parts(at.as_millis().unsigned_abs(), 0))
+            }
+
+            /// The moment in the id.
+            pub fn moment(self) -> Timestamp {
+                Timestamp::from_millis(i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX))
             }
 
             /// The id with these 128 bits; 48 of them are milliseconds since 1970.
@@ -115,8 +141,24 @@ ids! {
     JobId "job";
     /// A revocation of media tokens.
     RevocationId "rev";
+    /// One claim of a delivery: who holds it may end it.
+    LeaseToken "lse";
     /// A usage fact.
     UsageId "use";
+    /// An event: something that happened.
+    EventId "evt";
+    /// A session of a room.
+    SessionId "ses";
+    /// A metered span of time: a participant's connection, an egress, an ingress.
+    IntervalId "itv";
+    /// Where events are sent.
+    EndpointId "ep";
+    /// An event on its way to an endpoint.
+    DeliveryId "dlv";
+    /// One attempt of a delivery.
+    AttemptId "att";
+    /// A ban of an identity.
+    BanId "ban";
 }
 
 #[cfg(test)]

@@ -5,34 +5,42 @@
 //! A module may use those of its own line and of the lines above it, never one below; a test reads this list and holds
 //! the modules to it.
 //!
-//! 1. [`error`], [`id`], [`time`], [`entropy`], [`secret`], [`patch`], [`files`], [`fresh`], [`metrics`], [`limit`],
-//!    [`outbound`]: words and tools that everything else is written with.
-//! 2. [`model`], [`access::key`], [`access::network`], [`access::pepper`], [`access::permission`], [`access::seal`],
-//!    [`media::grants`], [`media::preset`], [`media::room`], [`media::token`]: plain data and its rules.
+//! 1. [`error`], [`fault`], [`id`], [`time`], [`entropy`], [`secret`], [`patch`], [`files`], [`fresh`], [`metrics`],
+//!    [`limit`], [`outbound`]: words and tools that everything else is written with.
+//! 2. [`model`], [`deliver::breaker`], [`deliver::event_filter`], [`deliver::pace`], [`deliver::schedule`],
+//!    [`deliver::sign`], [`deliver::state`], [`access::key`], [`access::network`], [`access::pepper`],
+//!    [`access::permission`], [`access::seal`], [`media::event`], [`media::grants`], [`media::preset`], [`media::room`],
+//!    [`media::token`], [`media::webhook`]: plain data and its rules.
 //! 3. [`store`], [`page`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
 //! 4. [`repo`]: typed access to the store, one file an aggregate. A query without its tenant has no name here.
-//! 5. [`access`]: who calls, and how keys are checked.
+//! 5. [`access`], [`meter`]: who calls, and how keys are checked; what evidence comes to.
 //! 6. All of [`media`]: LiveKit.
 //! 7. [`parts`], [`health`]: everything that operations use, put together; whether the store and LiveKit answer.
 //! 8. [`op`], [`wire`]: what an operation is, and how it becomes an HTTP request and back.
 //! 9. [`plane`]: [`plane::ControlPlane::execute`], the only door to every operation.
-//! 10. [`ops`], [`registry`], [`openapi`]: the operations themselves, the list of all of them, and its documents.
-//! 11. [`config`], [`boot`]: settings, and a plane put together from them over a store.
-//! 12. [`worker`]: what happens without being asked: purge, sweeps, cache refresh.
+//! 10. [`ingest`], [`deliver`], [`reconcile`], [`retention`]: from LiveKit's events to durable facts and to the
+//!     customer, and back to order when something was lost.
+//! 11. [`ops`], [`registry`], [`openapi`]: the operations themselves, the list of all of them, and its documents.
+//! 12. [`config`], [`boot`]: settings, and a plane put together from them over a store.
+//! 13. [`pipeline`], [`worker`]: what happens without being asked, put together and run.
 //!
 //! Nothing here knows a terminal, the environment, a home directory or an HTTP server.
 
 pub mod access;
 pub mod boot;
 pub mod config;
+pub mod deliver;
 pub mod entropy;
 pub mod error;
+pub mod fault;
 pub mod files;
 pub mod fresh;
 pub mod health;
 pub mod id;
+pub mod ingest;
 pub mod limit;
 pub mod media;
+pub mod meter;
 pub mod metrics;
 pub mod model;
 pub mod op;
@@ -42,9 +50,12 @@ pub mod outbound;
 pub mod page;
 pub mod parts;
 pub mod patch;
+pub mod pipeline;
 pub mod plane;
+pub mod reconcile;
 pub mod registry;
 pub mod repo;
+pub mod retention;
 pub mod secret;
 pub mod store;
 pub mod time;

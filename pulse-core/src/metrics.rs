@@ -2,7 +2,8 @@
 //! or a name from a request, so the number of series is bounded.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::error::{Error, Result};
@@ -31,6 +32,35 @@ pub struct Metrics {
     pub replans: IntCounter,
     /// Jobs done by workers, by kind and result.
     pub jobs: IntCounterVec,
+    /// Webhooks of LiveKit by door (`server`, `project`) and result: `recorded`, `duplicate`, `unclaimed`, or an error code.
+    pub ingested: IntCounterVec,
+    /// Webhooks of LiveKit that were not believed, by reason.
+    pub ingest_refused: IntCounterVec,
+    /// Milliseconds by which LiveKit's clock was behind ours at its last webhook, by door; below zero, ahead. More than a
+    /// few seconds want a look at the clocks: at 60 s webhooks are refused.
+    pub clock_skew: IntGaugeVec,
+    /// Attempts of deliveries by result.
+    pub attempts: IntCounterVec,
+    /// Seconds of an attempt.
+    pub attempt_seconds: Histogram,
+    /// Deliveries that ended, by status.
+    pub deliveries: IntCounterVec,
+    /// Attempts under way.
+    pub deliveries_in_flight: IntGauge,
+    /// Deliveries that wait, counted up to 100,000.
+    pub deliveries_queued: IntGauge,
+    /// Seconds for which the longest waiting delivery has been due, over endpoints that are sent to.
+    pub deliveries_oldest: IntGauge,
+    /// Deliveries that Pulse put aside because of a fault of its own. Any wants a look.
+    pub deliveries_quarantined: IntGauge,
+    /// Endpoints whose breaker is not closed.
+    pub breakers_open: IntGauge,
+    /// Participants that were taken out of a room, by reason.
+    pub removals: IntCounterVec,
+    /// What the reconciler found that LiveKit had not told, by edge.
+    pub corrections: IntCounterVec,
+    /// Rounds of the reconciler by result.
+    pub reconciled: IntCounterVec,
 }
 
 impl Metrics {
@@ -56,14 +86,23 @@ impl Metrics {
         )
         .map_err(Error::internal)?;
         registry.register(Box::new(latency.clone())).map_err(Error::internal)?;
-        let keys_cached = IntGauge::new("pulse_keys_cached", "Keys in the cache").map_err(Error::internal)?;
-        registry.register(Box::new(keys_cached.clone())).map_err(Error::internal)?;
+        let gauge = |name: &str, help: &str| -> Result<IntGauge> {
+            let series = IntGauge::new(name, help).map_err(Error::internal)?;
+            registry.register(Box::new(series.clone())).map_err(Error::internal)?;
+            Ok(series)
+        };
+        let clock_skew = IntGaugeVec::new(
+            Opts::new("pulse_livekit_clock_skew_milliseconds", "By how much LiveKit's clock was behind ours"),
+            &["door"],
+        )
+        .map_err(Error::internal)?;
+        registry.register(Box::new(clock_skew.clone())).map_err(Error::internal)?;
         let replans = IntCounter::new("pulse_replans_total", "Operations planned again because the store had changed")
             .map_err(Error::internal)?;
         registry.register(Box::new(replans.clone())).map_err(Error::internal)?;
         Ok(Self {
             requests: counters("pulse_requests_total", "Requests by operation and status", &["operation", "status"])?,
-            commit_seconds: histogram("pulse_store_commit_seconds", "Seconds of a store commit", seconds)?,
+            commit_seconds: histogram("pulse_store_commit_seconds", "Seconds of a store commit", seconds.clone())?,
             commit_group: histogram(
                 "pulse_store_commit_group",
                 "Batches in one store commit",
@@ -73,8 +112,36 @@ impl Metrics {
             limited: counters("pulse_rate_limited_total", "Requests refused by a rate limit", &["kind"])?,
             tokens: counters("pulse_media_tokens_total", "Media tokens made", &["way"])?,
             jobs: counters("pulse_jobs_total", "Jobs done by workers", &["kind", "result"])?,
+            ingested: counters("pulse_livekit_webhooks_total", "Webhooks of LiveKit by result", &["door", "result"])?,
+            ingest_refused: counters(
+                "pulse_livekit_webhooks_refused_total",
+                "Webhooks of LiveKit that were not believed",
+                &["reason"],
+            )?,
+            clock_skew,
+            attempts: counters("pulse_webhook_attempts_total", "Attempts of deliveries by result", &["result"])?,
+            attempt_seconds: histogram("pulse_webhook_attempt_seconds", "Seconds of an attempt", seconds)?,
+            deliveries: counters("pulse_webhook_deliveries_total", "Deliveries that ended", &["status"])?,
+            deliveries_in_flight: gauge("pulse_webhook_attempts_in_flight", "Attempts under way")?,
+            deliveries_queued: gauge("pulse_webhook_deliveries_queued", "Deliveries that wait, up to 100,000")?,
+            deliveries_oldest: gauge(
+                "pulse_webhook_deliveries_oldest_seconds",
+                "For how long the longest waiting delivery has been due",
+            )?,
+            deliveries_quarantined: gauge(
+                "pulse_webhook_deliveries_quarantined",
+                "Deliveries put aside because of a fault of Pulse",
+            )?,
+            breakers_open: gauge("pulse_webhook_breakers_open", "Endpoints that are left alone after failures")?,
+            removals: counters("pulse_participants_removed_total", "Participants taken out of a room", &["reason"])?,
+            corrections: counters(
+                "pulse_reconciler_corrections_total",
+                "Edges that LiveKit had not told and that were found by looking",
+                &["edge"],
+            )?,
+            reconciled: counters("pulse_reconciler_rounds_total", "Rounds of the reconciler", &["result"])?,
             latency,
-            keys_cached,
+            keys_cached: gauge("pulse_keys_cached", "Keys in the cache")?,
             replans,
             registry,
         })

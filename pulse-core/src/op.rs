@@ -130,6 +130,12 @@ impl Meta {
         Self { status: 201, ..self }
     }
 
+    /// Answers 202: what is asked for happens later.
+    #[must_use]
+    pub const fn accepts(self) -> Self {
+        Self { status: 202, ..self }
+    }
+
     /// Shows a secret in its answer.
     #[must_use]
     pub const fn reveals(self) -> Self {
@@ -170,6 +176,8 @@ pub enum Scope {
     Project(ProjectId),
     /// The caller's own project for a key, or the one that other callers name.
     CallerProject(Option<ProjectId>),
+    /// The project of the key that calls; nobody else may.
+    OwnProject,
     /// Whatever the caller can see; the operation filters.
     Visible,
 }

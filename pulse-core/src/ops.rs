@@ -2,10 +2,18 @@
 
 pub mod admin;
 pub mod audit;
+pub mod bans;
+mod bounds;
+pub mod deliveries;
 mod diff;
+pub mod endpoints;
+mod evict;
 pub mod keys;
 pub mod me;
 pub mod organizations;
 pub mod projects;
+pub mod sessions;
 pub mod status;
 pub mod tokens;
+pub mod unclaimed;
+pub mod usage;

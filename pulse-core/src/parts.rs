@@ -2,19 +2,37 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Notify;
+
 use crate::{
     access::{keyring::Keyring, pepper::Peppers, seal::Sealer},
+    deliver::schedule::Schedule,
     entropy::Entropy,
     files::OperatorTokenFile,
     health::Probes,
-    media::cluster::Signer,
+    media::{cluster::Signer, engine::MediaEngine, engines::Engines},
     metrics::Metrics,
+    model::endpoint::MAX_TIMEOUT_SECONDS,
     outbound::Outbound,
     repo::{
-        api_keys::ApiKeys, audit::Audit, idempotency::Idempotency, jobs::Jobs, key_uses::KeyUses,
-        organizations::Organizations, projects::Projects, revocations::Revocations,
+        api_keys::ApiKeys,
+        audit::Audit,
+        bans::Bans,
+        deliveries::Deliveries,
+        endpoints::Endpoints,
+        events::Events,
+        idempotency::Idempotency,
+        jobs::Jobs,
+        key_uses::KeyUses,
+        organizations::Organizations,
+        projects::Projects,
+        revocations::Revocations,
+        sessions::{Intervals, Sessions},
+        unclaimed::UnclaimedEvents,
+        usage::UsageFacts,
     },
-    store::SharedStore,
+    secret::Secret,
+    store::{Batch, Collection, SharedStore, schema},
     time::Clock,
 };
 
@@ -32,6 +50,89 @@ pub struct Settings {
     pub operator_token_file: Option<OperatorTokenFile>,
     /// How long deleted organizations and projects can be restored.
     pub purge_after: Duration,
+    /// What comes from LiveKit and goes to webhooks.
+    pub pipeline: PipelineSettings,
+}
+
+/// Settings of what comes from LiveKit and goes to webhooks.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct PipelineSettings {
+    /// Keys with which the server's own LiveKit may sign its webhooks, beside the one that signs tokens.
+    pub webhook_keys: Vec<(String, Secret)>,
+    /// How often LiveKit is asked who is there.
+    pub reconcile_every: Duration,
+    /// When failed deliveries are tried again, for endpoints without a schedule.
+    pub schedule: Schedule,
+    /// Deliveries under way at once.
+    pub concurrency: usize,
+    /// For how long a delivery that was taken is nobody else's: [`MIN_LEASE`] or more.
+    pub lease: Duration,
+    /// For how long events, deliveries and attempts are kept.
+    pub keep_events: Duration,
+    /// For how long sessions and metered spans are kept.
+    pub keep_sessions: Duration,
+}
+
+/// The shortest lease: twice the longest timeout of an endpoint, so that no lease ends under an attempt that is in time.
+pub const MIN_LEASE: Duration = Duration::from_secs(2 * MAX_TIMEOUT_SECONDS as u64);
+
+impl Default for PipelineSettings {
+    /// The defaults of the table of settings.
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self {
+            webhook_keys: Vec::new(),
+            reconcile_every: Duration::from_secs(30),
+            schedule: Schedule::default(),
+            concurrency: 256,
+            lease: MIN_LEASE,
+            keep_events: days(30),
+            keep_sessions: days(760),
+        }
+    }
+}
+
+/// Hints that there is work: what is committed is found without them, only later.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// A job was recorded.
+    pub jobs: Notify,
+    /// A delivery was recorded, or what stood in its way is gone.
+    pub deliveries: Notify,
+}
+
+impl Wakes {
+    /// Which hints a batch calls for, once it is committed.
+    pub fn called_by(batch: &Batch) -> Called {
+        let touches = |wanted: &Collection| batch.writes.iter().any(|write| write.collection().name == wanted.name);
+        Called { jobs: touches(&schema::JOBS), deliveries: touches(&schema::DELIVERIES) || touches(&schema::ENDPOINTS) }
+    }
+
+    /// Gives the hints.
+    pub fn wake(&self, called: Called) {
+        if called.jobs {
+            self.jobs.notify_one();
+        }
+        if called.deliveries {
+            self.deliveries.notify_one();
+        }
+    }
+}
+
+/// Hints that a commit calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    jobs: bool,
+    deliveries: bool,
+}
+
+impl Called {
+    /// Without the hint at deliveries: for who tells the dispatcher itself which endpoints have work.
+    #[must_use]
+    pub fn for_jobs(self) -> Self {
+        Self { deliveries: false, ..self }
+    }
 }
 
 /// Everything that plans may use.
@@ -54,6 +155,24 @@ pub struct Parts {
     pub idempotency: Idempotency,
     /// Work for later.
     pub jobs: Jobs,
+    /// Events.
+    pub events: Events,
+    /// Webhooks without a project.
+    pub unclaimed: UnclaimedEvents,
+    /// Sessions of rooms.
+    pub sessions: Sessions,
+    /// Metered spans of time.
+    pub intervals: Intervals,
+    /// Facts of usage.
+    pub usage: UsageFacts,
+    /// Bans.
+    pub bans: Bans,
+    /// Webhook endpoints.
+    pub endpoints: Endpoints,
+    /// Deliveries and attempts.
+    pub deliveries: Deliveries,
+    /// Hints that there is work.
+    pub wakes: Wakes,
     /// Verification of credentials, and recent tenants.
     pub keyring: Keyring,
     /// Sealing of stored secrets.
@@ -68,6 +187,10 @@ pub struct Parts {
     pub metrics: Metrics,
     /// This installation.
     pub settings: Settings,
+    /// Media servers.
+    pub engines: Engines,
+    /// Names this process to others on the same store.
+    pub process_id: String,
     pub(crate) probes: Probes,
     started: Duration,
 }
@@ -81,7 +204,7 @@ impl std::fmt::Debug for Parts {
 impl Parts {
     /// All of them, over a prepared store.
     pub(crate) fn new(ingredients: Ingredients) -> Self {
-        let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings } = ingredients;
+        let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } = ingredients;
         let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
         Self {
             organizations: Organizations(store.clone()),
@@ -92,6 +215,17 @@ impl Parts {
             audit: Audit(store.clone()),
             idempotency: Idempotency(store.clone()),
             jobs: Jobs(store.clone()),
+            events: Events(store.clone()),
+            unclaimed: UnclaimedEvents(store.clone()),
+            sessions: Sessions(store.clone()),
+            intervals: Intervals(store.clone()),
+            usage: UsageFacts(store.clone()),
+            bans: Bans(store.clone()),
+            endpoints: Endpoints(store.clone()),
+            deliveries: Deliveries(store.clone()),
+            wakes: Wakes::default(),
+            engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
+            process_id: process_id(entropy.as_ref()),
             probes: Probes::new(&clock),
             started: clock.monotonic(),
             store,
@@ -109,6 +243,12 @@ impl Parts {
     pub fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started)
     }
+}
+
+fn process_id(entropy: &dyn Entropy) -> String {
+    let mut random = [0_u8; 12];
+    entropy.fill(&mut random);
+    hex::encode(random)
 }
 
 /// What a new plane is made of.
@@ -130,4 +270,6 @@ pub struct Ingredients {
     pub metrics: Metrics,
     /// This installation.
     pub settings: Settings,
+    /// Answers in place of every media server, in tests.
+    pub engine: Option<Arc<dyn MediaEngine>>,
 }

@@ -18,7 +18,7 @@ use crate::{
     limit::{Limiter, Rate},
     model::tenant::Tenant,
     op::{Call, Cx, Meta, Operation, Planned, Scope},
-    parts::{Ingredients, Parts},
+    parts::{Ingredients, Parts, Wakes},
     repo::audit::Audit,
     store::{CommitMode, Outcome},
 };
@@ -171,12 +171,15 @@ impl ControlPlane {
         if let Some(ticket) = ticket {
             self.remember::<O>(ticket, &planned.output, cx.now, &mut planned.batch).await?;
         }
-        let bumps = planned.batch.bumps_generation;
+        let (bumps, called) = (planned.batch.bumps_generation, Wakes::called_by(&planned.batch));
         let mode = if call.dry_run { CommitMode::Check } else { CommitMode::Apply };
         match self.parts.store.commit(std::mem::take(&mut planned.batch), mode).await? {
             Outcome::Committed { .. } => {
-                if bumps && !call.dry_run {
-                    self.parts.keyring.forget();
+                if !call.dry_run {
+                    if bumps {
+                        self.parts.keyring.forget();
+                    }
+                    self.parts.wakes.wake(called);
                 }
                 Ok(Some(answer::<O>(call, planned)))
             }
@@ -205,6 +208,13 @@ impl ControlPlane {
                 })?;
                 self.resolve_project(caller, id).await.map(Some)
             }
+            Scope::OwnProject => match caller.key() {
+                Some(record) => Ok(Some(record.tenant())),
+                None => {
+                    Err(Error::new(Code::Forbidden, "only a project's key may do this: it says which project is meant")
+                        .hint("Send a key's secret as the bearer."))
+                }
+            },
         }
     }
 

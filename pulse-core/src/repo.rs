@@ -5,6 +5,10 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod bans;
+pub mod deliveries;
+pub mod endpoints;
+pub mod events;
 pub mod idempotency;
 pub mod jobs;
 pub mod key_uses;
@@ -12,6 +16,9 @@ pub mod operator_token;
 pub mod organizations;
 pub mod projects;
 pub mod revocations;
+pub mod sessions;
+pub mod unclaimed;
+pub mod usage;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -19,8 +26,9 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Error, Result},
     id::{OrgId, ProjectId},
+    model::text::{LabelFilter, Labels, Name},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Batch, Collection, Order, Scan, SharedStore, Stored},
+    store::{Batch, Collection, Condition, Order, Scan, SharedStore, Stored},
 };
 
 /// Which tenants' things a caller may see: every list of a repository takes one.
@@ -112,6 +120,28 @@ macro_rules! document_basics {
     };
 }
 pub(crate) use document_basics;
+
+/// Adds what the lists of organizations and of projects search by, and, while the thing lives, the name that nobody else
+/// may have.
+fn add_searched(doc: &mut Map<String, Value>, name: &Name, labels: &Labels, lives: bool) {
+    doc.insert("label_pairs".into(), labels.pairs().into());
+    doc.insert("name_key".into(), name.folded().into());
+    if lives {
+        doc.insert("living_name".into(), name.folded().into());
+    }
+}
+
+/// The conditions of a list over what [`add_searched`] has added.
+fn searched<'a>(
+    name_prefix: Option<&'a String>,
+    labels: &'a [LabelFilter],
+    include_deleted: bool,
+) -> impl Iterator<Item = Condition> + 'a {
+    let name = name_prefix.map(|text| Condition::Prefix("name_key", text.to_lowercase()));
+    let labels = labels.iter().map(|label| Condition::Contains("label_pairs", label.pair().into()));
+    let lives = (!include_deleted).then_some(Condition::Eq("deleted_at", Value::Null));
+    name.into_iter().chain(labels).chain(lives)
+}
 
 /// Reads one document.
 pub(crate) async fn get<T: Document>(store: &SharedStore, id: &str) -> Result<Option<T>> {

@@ -212,6 +212,20 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Where it writes, or looks.
+    pub fn collection(&self) -> &'static Collection {
+        match self {
+            Self::Insert { collection, .. }
+            | Self::Replace { collection, .. }
+            | Self::Delete { collection, .. }
+            | Self::Increment { collection, .. }
+            | Self::Require { collection, .. }
+            | Self::Append { collection, .. } => collection,
+        }
+    }
+}
+
 /// Writes that are committed together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {

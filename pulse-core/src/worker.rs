@@ -1,5 +1,5 @@
-//! What happens without being asked: caches follow the store, uses of keys are recorded, jobs are done, expired documents
-//! go. Each task is one function that does its work once; a loop calls them, and tests call [`run_until_idle`].
+//! What happens without being asked: caches follow the store, uses of keys are recorded, jobs are done, deliveries are sent,
+//! LiveKit is asked who is there, expired documents go. Each task is one function that does its work once; a loop calls them, and tests call [`run_until_idle`].
 
 mod jobs;
 
@@ -11,9 +11,15 @@ use crate::{
     access::{keyring::Outdated, pepper::Digest},
     boot::forget_replaced_token,
     error::Result,
-    model::{api_key::ApiKey, key_use::KeyUse},
+    model::{
+        api_key::ApiKey,
+        endpoint::{Endpoint, EndpointState},
+        key_use::KeyUse,
+    },
+    pipeline::Pipeline,
     plane::ControlPlane,
     repo::{Document, operator_token::OperatorToken},
+    retention,
     store::{Batch, CommitMode, Outcome},
 };
 
@@ -25,6 +31,12 @@ const JOBS_EVERY: Duration = Duration::from_secs(1);
 const USES_EVERY: Duration = Duration::from_secs(60);
 /// How often expired documents are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often what waits is counted.
+const GAUGE_EVERY: Duration = Duration::from_secs(15);
+/// Up to how many are counted.
+const COUNTED: u64 = 100_000;
+/// How many endpoints are asked for what waits longest.
+const SAMPLED: usize = 200;
 /// How many expired documents one sweep removes at most.
 const SWEEP_ROWS: usize = 500;
 
@@ -78,30 +90,68 @@ pub async fn sweep(plane: &ControlPlane) -> Result<u64> {
     plane.parts().store.sweep(plane.parts().clock.now(), SWEEP_ROWS).await
 }
 
+/// Removes old events and deliveries, a batch at a time, until nothing old is left.
+pub async fn forget(plane: &ControlPlane) -> Result<()> {
+    while retention::sweep(plane.parts()).await? > 0 {}
+    Ok(())
+}
+
+/// Counts what waits and what was put aside.
+pub async fn gauge(plane: &ControlPlane) -> Result<()> {
+    let parts = plane.parts();
+    let (queued, quarantined) = parts.deliveries.count(COUNTED).await?;
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    parts.metrics.deliveries_queued.set(number(queued));
+    parts.metrics.deliveries_quarantined.set(number(quarantined));
+    let now = parts.clock.now();
+    let mut oldest = Duration::ZERO;
+    for id in parts.deliveries.endpoints_with_work(None, SAMPLED).await? {
+        let active = |endpoint: &Endpoint| endpoint.state == EndpointState::Active;
+        if parts.endpoints.find(id).await?.is_some_and(|endpoint| active(&endpoint))
+            && let Some(due_at) = parts.deliveries.first_due(id).await?
+        {
+            oldest = oldest.max(now.since(due_at));
+        }
+    }
+    parts.metrics.deliveries_oldest.set(number(oldest.as_secs()));
+    Ok(())
+}
+
 /// Does due jobs; tells how many.
-pub async fn do_jobs(plane: &ControlPlane) -> Result<usize> {
-    jobs::run(plane).await
+pub async fn do_jobs(pipeline: &Pipeline) -> Result<usize> {
+    jobs::run(pipeline).await
 }
 
 /// Does everything that is due until nothing is left. For tests.
-pub async fn run_until_idle(plane: &ControlPlane) -> Result<()> {
+pub async fn run_until_idle(pipeline: &Pipeline) -> Result<()> {
+    let plane = &pipeline.plane;
     follow(plane).await?;
-    while do_jobs(plane).await? > 0 {}
+    while do_jobs(pipeline).await? > 0 {}
+    pipeline.dispatcher.run_until_idle().await?;
     record_uses(plane).await?;
     while sweep(plane).await? == SWEEP_ROWS as u64 {}
-    Ok(())
+    forget(plane).await
 }
 
 /// Calls every task in its own rhythm until `stop` becomes true, then records the last uses of keys. The tasks run side
 /// by side, so that a long purge does not keep the caches from following the store. One that fails is logged and tried
-/// again at its next turn; one that is under way when `stop` comes is finished.
-pub async fn run(plane: Arc<ControlPlane>, stop: watch::Receiver<bool>) {
-    let plane = &*plane;
+/// again at its next turn; one that is under way when `stop` comes is finished. What was left leased from before is
+/// taken back before this, by [`Dispatcher::recover`](crate::deliver::dispatch::Dispatcher::recover).
+pub async fn run(pipeline: Arc<Pipeline>, stop: watch::Receiver<bool>) {
+    let plane = &*pipeline.plane;
+    let parts = plane.parts();
+    let dispatcher = Arc::clone(&pipeline.dispatcher);
+    let jobs_called = || parts.wakes.jobs.notified();
+    let reconcile_every = parts.settings.pipeline.reconcile_every;
     tokio::join!(
         repeat("follow", FOLLOW_EVERY, future::pending, stop.clone(), || follow(plane)),
-        repeat("jobs", JOBS_EVERY, future::pending, stop.clone(), || async { do_jobs(plane).await.map(drop) }),
-        repeat("uses", USES_EVERY, || plane.parts().keyring.uses().crowded(), stop.clone(), || record_uses(plane)),
-        repeat("sweep", SWEEP_EVERY, future::pending, stop, || async { sweep(plane).await.map(drop) }),
+        repeat("jobs", JOBS_EVERY, jobs_called, stop.clone(), || async { do_jobs(&pipeline).await.map(drop) }),
+        repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), stop.clone(), || record_uses(plane)),
+        repeat("sweep", SWEEP_EVERY, future::pending, stop.clone(), || async { sweep(plane).await.map(drop) }),
+        repeat("retention", SWEEP_EVERY, future::pending, stop.clone(), || forget(plane)),
+        repeat("gauges", GAUGE_EVERY, future::pending, stop.clone(), || gauge(plane)),
+        repeat("reconcile", reconcile_every, future::pending, stop.clone(), || pipeline.reconciler.round()),
+        dispatcher.run(stop),
     );
     if let Err(error) = record_uses(plane).await {
         tracing::warn!(error = %error, "the last uses of keys were not recorded");

@@ -70,6 +70,16 @@ fn warn_of(settings: &Settings) {
     for row in settings.shown.iter().filter(|row| row.note.as_deref() == Some("not used yet")) {
         tracing::warn!(setting = row.name, "is set, but nothing uses it yet");
     }
+    // With --dev both are meant.
+    if !settings.webhook_networks.is_empty() && !settings.dev {
+        tracing::warn!(
+            networks = ?settings.webhook_networks,
+            "PULSE_WEBHOOK_ALLOW_NETWORKS: customers can make Pulse connect to these networks"
+        );
+    }
+    if settings.webhook_plain_text && !settings.dev {
+        tracing::warn!("PULSE_WEBHOOK_ALLOW_HTTP: customers can have webhooks sent without TLS");
+    }
     if let Some(networks) = &settings.outbound_only {
         tracing::info!(?networks, "PULSE_OUTBOUND_ONLY: nothing outside these networks is connected to");
     }

@@ -1,6 +1,10 @@
 //! Collects the settings: the only place of the daemon that reads the environment, and the files that flags name.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use pulse_core::{
     config::{self, ConfigFault, Settings, SourceKind, Sources, TABLE},
@@ -77,6 +81,12 @@ fn environment(faults: &mut Vec<ConfigFault>) -> Values {
         }
     }
     values
+}
+
+/// The file that says what happens at the fault points of a build that has them: see [`pulse_core::fault`].
+#[expect(clippy::disallowed_methods, reason = "tests pass it in the environment")]
+pub fn fault_file() -> Option<PathBuf> {
+    std::env::var_os("PULSE_FAULT_FILE").map(PathBuf::from)
 }
 
 /// The socket on which systemd wants to be told how the daemon is.

@@ -116,10 +116,11 @@ async fn execute<O: Operation + DeserializeOwned>(plane: &ControlPlane, fields: 
 }
 
 /// Writes what a shell needs for the printed command, and what `pulse --local --env-file` needs to work on the same store
-/// with the same LiveKit.
+/// with the same LiveKit and the same rules for customers' addresses.
 fn write(file: &Path, kit: &Kit, settings: &Settings, url: &str) -> Result<()> {
     let livekit = &settings.livekit;
     let (project, store) = (kit.project.to_string(), store(settings));
+    let networks = settings.webhook_networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let lines = [
         ("PULSE_URL", url),
         ("PULSE_PROJECT_ID", &project),
@@ -129,6 +130,8 @@ fn write(file: &Path, kit: &Kit, settings: &Settings, url: &str) -> Result<()> {
         ("LIVEKIT_HOST", &livekit.url),
         ("LIVEKIT_API_KEY", &livekit.api_key),
         ("LIVEKIT_API_SECRET", livekit.api_secret.expose()),
+        ("PULSE_WEBHOOK_ALLOW_NETWORKS", &networks),
+        ("PULSE_WEBHOOK_ALLOW_HTTP", if settings.webhook_plain_text { "true" } else { "false" }),
     ];
     let line = |(name, value): (&str, &str)| format!("{name}={}\n", quoted(value));
     let text = "# Made by pulsed --dev. For development only.\n".to_owned() + &lines.map(line).concat();

@@ -10,6 +10,7 @@ mod body;
 mod client;
 mod cors;
 mod headers;
+mod livekit;
 mod operation;
 mod plain;
 mod serve;
@@ -34,7 +35,9 @@ use axum::{
 use bytes::Bytes;
 use ipnet::IpNet;
 use parking_lot::RwLock;
-use pulse_core::{config::Settings, error::Error, op::Method, plane::ControlPlane, registry::OPERATIONS};
+use pulse_core::{
+    config::Settings, error::Error, op::Method, pipeline::Pipeline, plane::ControlPlane, registry::OPERATIONS,
+};
 
 pub use serve::serve;
 
@@ -43,6 +46,7 @@ use self::{cors::Origins, headers::RequestId};
 /// Everything that answering requests needs.
 pub struct App {
     plane: Arc<ControlPlane>,
+    pipeline: Arc<Pipeline>,
     router: OnceLock<Router>,
     origins: RwLock<Arc<Origins>>,
     trusted_proxies: Vec<IpNet>,
@@ -75,12 +79,12 @@ struct Handled {
 }
 
 impl App {
-    /// The application over a plane.
-    pub fn new(plane: Arc<ControlPlane>, settings: &Settings) -> Arc<Self> {
-        Self::with_routes(plane, settings, router())
+    /// The application over a pipeline and its plane.
+    pub fn new(pipeline: Arc<Pipeline>, settings: &Settings) -> Arc<Self> {
+        Self::with_routes(pipeline, settings, router())
     }
 
-    fn with_routes(plane: Arc<ControlPlane>, settings: &Settings, routes: Router<Arc<Self>>) -> Arc<Self> {
+    fn with_routes(pipeline: Arc<Pipeline>, settings: &Settings, routes: Router<Arc<Self>>) -> Arc<Self> {
         let app = Arc::new(Self {
             router: OnceLock::new(),
             origins: RwLock::new(Arc::new(Origins::new(&settings.cors_origins))),
@@ -91,7 +95,8 @@ impl App {
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             openapi: OnceLock::new(),
-            plane,
+            plane: Arc::clone(&pipeline.plane),
+            pipeline,
         });
         let _ = app.router.set(routes.with_state(Arc::clone(&app)));
         app
@@ -131,6 +136,8 @@ fn router() -> Router<Arc<App>> {
         .route("/ready", routing::get(plain::ready))
         .route("/metrics", routing::get(plain::metrics))
         .route("/openapi.json", routing::get(plain::openapi))
+        .route("/v1/webhooks/livekit", routing::post(livekit::server))
+        .route("/v1/webhooks/livekit/{project_id}", routing::post(livekit::project))
         .fallback(plain::no_route)
         .method_not_allowed_fallback(plain::method_not_allowed)
 }

@@ -8,9 +8,11 @@ mod notify;
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use pulse_core::{
-    config::Settings,
+    config::{Settings, StoreLocation},
     error::{Code, Error, Result},
+    fault,
     files::replace_file,
+    pipeline::Pipeline,
     worker,
 };
 use tokio::{
@@ -35,6 +37,9 @@ const WORKERS_TIME: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it.
 pub fn serve(invocation: &Invocation, settings: Settings, log: &Log) -> Result<()> {
+    if fault::COMPILED {
+        config::fault_file().into_iter().for_each(fault::arm);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::internal)?;
     let result = runtime.block_on(run(invocation, settings, log));
     // What still blocks a thread now (a read of a store that hangs) is not waited for.
@@ -46,14 +51,17 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     // Before anything else: a signal during the start ends the process in order, too.
     let mut signals = Signals::new()?;
     let Booted { plane, lock } = boot::boot(&settings).await?;
-    let app = App::new(Arc::clone(&plane), &settings);
+    let pipeline = Pipeline::new(Arc::clone(&plane));
+    let app = App::new(Arc::clone(&pipeline), &settings);
     let server = Server::bind(&settings, Arc::clone(&app)).await?;
     let url = server.url()?;
     if settings.dev {
         dev::prepare(&plane, &settings, &url).await?;
     }
     let (stop_workers, stopped) = watch::channel(false);
-    let workers = tokio::spawn(worker::run(plane, stopped));
+    // Over MongoDB, other daemons may hold leases. Before anything is accepted: what is leased from then on is ours.
+    pipeline.dispatcher.recover(!matches!(settings.store, StoreLocation::Mongo { .. })).await;
+    let workers = tokio::spawn(worker::run(Arc::clone(&pipeline), stopped));
     let reload = Reload { invocation, app: Arc::clone(&app), tls: server.tls(), log };
     let (stop, tasks) = (CancellationToken::new(), server.tasks.clone());
     let accepting = tokio::spawn(server.run(stop.clone()));
@@ -77,6 +85,8 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     notify::tell("STOPPING=1");
     tracing::info!(connections = tasks.len(), "stopping");
     app.drain();
+    pipeline.dispatcher.stop();
+    drop(fault::point("shutdown.mid").await);
     stop.cancel();
     let _ = accepting.await;
     tasks.close();
@@ -93,8 +103,12 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     Ok(())
 }
 
-/// Waits for the end of something, but not longer than `limit` and not past another signal to end.
+/// Waits for the end of something, but not longer than `limit` and not past another signal to end; once there was one,
+/// for nothing any more.
 async fn within(limit: Duration, signals: &mut Signals, end: impl Future) -> bool {
+    if signals.forced {
+        return false;
+    }
     tokio::pin!(end);
     let late = tokio::time::sleep(limit);
     tokio::pin!(late);
@@ -102,7 +116,10 @@ async fn within(limit: Duration, signals: &mut Signals, end: impl Future) -> boo
         tokio::select! {
             _ = &mut end => return true,
             () = &mut late => return false,
-            asked = signals.next() => if asked == Asked::End { return false },
+            asked = signals.next() => if asked == Asked::End {
+                signals.forced = true;
+                return false;
+            },
         }
     }
 }
@@ -118,6 +135,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Whether the end was asked for again.
+    forced: bool,
     /// Held and never awaited: with a handler in place, a write past the file size limit is an error that the store
     /// answers with 503, instead of the end of the process.
     _file_size: Signal,
@@ -130,6 +149,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
+            forced: false,
             _file_size: on(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }

@@ -118,10 +118,15 @@ impl Server {
             .keep_alive_interval(Duration::from_secs(30));
         let builder = Arc::new(builder);
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
-            let accepted = tokio::select! {
+            let next = async {
+                let permit = Arc::clone(&self.connections).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            };
+            // The end is looked at while all places are taken, too, and before one more is given away.
+            let (permit, accepted) = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
+                next = next => next,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,

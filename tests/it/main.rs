@@ -10,11 +10,16 @@
 mod api;
 mod cli;
 mod daemon;
+mod docs_webhooks;
+mod engine;
+mod events;
 mod faults;
 mod layers;
 mod media;
 mod openapi;
+mod operations;
 mod peers;
+mod pipeline;
 mod registry;
 mod store;
 mod tour;

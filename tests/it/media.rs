@@ -63,7 +63,7 @@ async fn a_token_made_by_the_local_command_line_joins() {
         .env_clear()
         .current_dir(daemon.folder())
         .env("HOME", daemon.folder())
-        .env("PULSE_OUTBOUND_ONLY", pulse_tests::daemon::LOOPBACK)
+        .envs(pulse_tests::daemon::OUTBOUND)
         .env("LIVEKIT_HOST", livekit.ws_url())
         .env("LIVEKIT_API_KEY", livekit.key())
         .env("LIVEKIT_API_SECRET", livekit.secret())

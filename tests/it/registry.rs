@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pulse_core::{
     access::{Permission, Permissions, Role},
     op::{Meta, Method, Operation},
-    ops::{keys, organizations, projects, tokens},
+    ops::{bans, deliveries, endpoints, keys, organizations, projects, sessions, tokens, usage},
     registry::{self, OPERATIONS},
     wire::{self, Incoming, OpSchema},
 };
@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 const ORG: &str = "org_01J00000000000000000000000";
 const PROJECT: &str = "prj_01J00000000000000000000000";
 const KEY: &str = "key_01J00000000000000000000000";
+const ENDPOINT: &str = "ep_01J00000000000000000000000";
+const DELIVERY: &str = "dlv_01J00000000000000000000000";
+const EVENT: &str = "evt_01J00000000000000000000000";
+const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A full request for each operation: every field set, so that what does not survive the wire shows.
 fn samples() -> BTreeMap<&'static str, Value> {
@@ -31,6 +35,16 @@ fn samples() -> BTreeMap<&'static str, Value> {
         fields.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
         fields
     };
+    let endpoint = json!({ "project_id": PROJECT, "url": "https://hooks.example/in", "description": "the shop", "event_types": ["room_*", "participant_joined"], "headers": { "authorization": "Bearer x" }, "schedule": [5, 60], "rate": { "per_second": 5, "burst": 10 }, "timeout_seconds": 10, "max_in_flight": 4 });
+    let mut create_endpoint = endpoint.clone();
+    create_endpoint["secret"] = json!(SIGNING);
+    let mut update_endpoint = endpoint;
+    update_endpoint["id"] = json!(ENDPOINT);
+    update_endpoint["version"] = json!(2);
+    let one_endpoint = json!({ "id": ENDPOINT, "project_id": PROJECT });
+    let mut with_reason = one_endpoint.clone();
+    with_reason["reason"] = json!("it moves");
+    let one_delivery = json!({ "id": DELIVERY, "project_id": PROJECT });
     BTreeMap::from([
         (
             "organizations.create",
@@ -84,9 +98,46 @@ fn samples() -> BTreeMap<&'static str, Value> {
             json!({ "room_name": "r", "participant_identity": "i", "participant_name": "n", "participant_metadata": "m", "participant_attributes": { "k": "v" }, "room_config": { "name": "x" } }),
         ),
         (
+            "bans.create",
+            json!({ "project_id": PROJECT, "identity": "i", "room_name": "r", "reason": "why", "expires_at": "2030-01-01T00:00:00.000Z" }),
+        ),
+        ("bans.list", json!({ "project_id": PROJECT, "identity": "a b", "limit": 3, "cursor": "c" })),
+        ("bans.delete", json!({ "project_id": PROJECT, "id": "ban_01J00000000000000000000000" })),
+        (
+            "sessions.list",
+            json!({ "project_id": PROJECT, "room": "a&b", "from": "2026-01-01T00:00:00.000Z", "to": "2030-01-01T00:00:00.000Z", "live": false, "limit": 5, "cursor": "c" }),
+        ),
+        ("sessions.get", json!({ "project_id": PROJECT, "id": "ses_01J00000000000000000000000" })),
+        (
+            "usage.list",
+            json!({ "project_id": PROJECT, "event_type": "egress_seconds", "from": "2026-01-01T00:00:00.000Z", "to": "2030-01-01T00:00:00.000Z", "limit": 9, "cursor": "c" }),
+        ),
+        (
             "audit.list",
             json!({ "org_id": ORG, "actor_id": "operator", "action": "keys.*", "target_id": KEY, "outcome": "success", "since": "2026-01-01T00:00:00.000Z", "until": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" }),
         ),
+        ("endpoints.create", create_endpoint),
+        ("endpoints.list", json!({ "project_id": PROJECT, "limit": 2, "cursor": "c" })),
+        ("endpoints.get", one_endpoint.clone()),
+        ("endpoints.update", update_endpoint),
+        ("endpoints.delete", json!({ "id": ENDPOINT, "project_id": PROJECT, "version": 2 })),
+        ("endpoints.pause", with_reason.clone()),
+        ("endpoints.resume", one_endpoint.clone()),
+        ("endpoints.disable", with_reason),
+        ("endpoints.enable", one_endpoint.clone()),
+        (
+            "endpoints.rotate_secret",
+            json!({ "id": ENDPOINT, "project_id": PROJECT, "overlap_seconds": 60, "secret": SIGNING }),
+        ),
+        ("endpoints.test", one_endpoint),
+        (
+            "deliveries.list",
+            json!({ "project_id": PROJECT, "endpoint_id": ENDPOINT, "event_id": EVENT, "type": "room_started", "room": "r", "status": "succeeded", "from": "2026-01-01T00:00:00.000Z", "to": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" }),
+        ),
+        ("deliveries.get", one_delivery.clone()),
+        ("deliveries.attempts", one_delivery.clone()),
+        ("deliveries.resend", one_delivery),
+        ("unclaimed.list", json!({ "limit": 2, "cursor": "c" })),
         ("me.get", json!({})),
         ("status.get", json!({})),
         ("admin.rotate", json!({})),
@@ -149,6 +200,28 @@ fn every_operation_survives_the_wire_with_all_its_fields() {
         tokens::RefreshToken,
         tokens::RevokeTokens,
         tokens::TokenSource,
+        endpoints::CreateEndpoint,
+        endpoints::ListEndpoints,
+        endpoints::GetEndpoint,
+        endpoints::UpdateEndpoint,
+        endpoints::DeleteEndpoint,
+        endpoints::PauseEndpoint,
+        endpoints::ResumeEndpoint,
+        endpoints::DisableEndpoint,
+        endpoints::EnableEndpoint,
+        endpoints::RotateSecret,
+        endpoints::TestEndpoint,
+        deliveries::ListDeliveries,
+        deliveries::GetDelivery,
+        deliveries::ListAttempts,
+        deliveries::ResendDelivery,
+        pulse_core::ops::unclaimed::ListUnclaimed,
+        bans::CreateBan,
+        bans::ListBans,
+        bans::DeleteBan,
+        sessions::ListSessions,
+        sessions::GetSession,
+        usage::ListUsage,
         pulse_core::ops::audit::ListAudit,
         pulse_core::ops::me::GetMe,
         pulse_core::ops::status::GetStatus,
@@ -299,6 +372,48 @@ fn every_operation_is_named_by_an_integration_test() {
     assert!(gaps.is_empty(), "no integration test names {gaps:?}");
 }
 
+/// What one request of an operation needs.
+fn needed<O: Operation>(what: &str, fields: Value) -> (String, String) {
+    let op: O = serde_json::from_value(fields).unwrap_or_else(|error| panic!("{}, {what}: {error}", O::META.id));
+    let needs: Vec<_> = op.needs().iter().map(Permission::name).collect();
+    (format!("{}, {what}", O::META.id), needs.join(", "))
+}
+
+/// Requests of the operations whose needs depend on the request.
+fn variants() -> Vec<(String, String)> {
+    let org = |field: &str, value: Value| json!({ "id": ORG, field: value });
+    let project = |field: &str, value: Value| json!({ "id": PROJECT, field: value });
+    let key = json!({ "id": PROJECT, "key_id": KEY });
+    let storage = json!({ "kind": "gcs", "bucket": "b", "credentials": "c" });
+    vec![
+        needed::<organizations::UpdateOrganization>("labels", org("labels", json!({}))),
+        needed::<organizations::UpdateOrganization>("plan", org("plan", json!("Pro"))),
+        needed::<projects::CreateProject>("no limits", json!({ "org_id": ORG, "name": "N" })),
+        needed::<projects::CreateProject>("limits", json!({ "org_id": ORG, "name": "N", "limits": {} })),
+        needed::<projects::UpdateProject>("labels", project("labels", json!({}))),
+        needed::<projects::UpdateProject>("webhook_url", project("webhook_url", Value::Null)),
+        needed::<projects::UpdateProject>("token_presets", project("token_presets", Value::Null)),
+        needed::<projects::UpdateProject>("region", project("region", json!("eu-west"))),
+        needed::<projects::UpdateProject>("livekit_url", project("livekit_url", Value::Null)),
+        needed::<projects::UpdateProject>("livekit_api_secret", project("livekit_api_secret", json!("s"))),
+        needed::<projects::UpdateProject>("storage_config", project("storage_config", storage)),
+        needed::<projects::UpdateProject>("limits", project("limits", Value::Null)),
+        // Decided by whose key it is, in the plan.
+        needed::<keys::RotateKey>("any", key.clone()),
+        needed::<keys::CommitRotation>("any", key.clone()),
+        needed::<keys::CancelRotation>("any", key),
+    ]
+}
+
+#[test]
+fn every_operation_whose_needs_depend_on_the_request_has_its_variants_in_the_matrix() {
+    let shown: BTreeSet<String> =
+        variants().into_iter().filter_map(|(name, _)| Some(name.split_once(',')?.0.to_owned())).collect();
+    let several =
+        OPERATIONS.iter().filter(|route| route.meta.permissions.len() > 1).map(|route| route.meta.id.to_owned());
+    assert_eq!(shown, several.collect());
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the way to say that a change of the golden file is meant")]
 fn the_matrix_of_roles_and_permissions_is_the_golden_one() {
@@ -318,6 +433,10 @@ fn the_matrix_of_roles_and_permissions_is_the_golden_one() {
             route.meta.id,
             if needs.is_empty() { "-".into() } else { needs.join(", ") }
         ));
+    }
+    table.push_str("\nvariant of a request                          needs\n");
+    for (name, needs) in variants() {
+        table.push_str(&format!("{name:<45} {}\n", if needs.is_empty() { "-" } else { &needs }));
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/permissions.txt");
     if std::env::var_os("PULSE_BLESS").is_some() {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use pulse_tests::daemon::{Daemon, DaemonOptions, LOOPBACK, program};
+use pulse_tests::daemon::{Daemon, DaemonOptions, OUTBOUND, program};
 
 /// The shell blocks between the tour's two markers.
 fn tour() -> String {
@@ -27,7 +27,7 @@ async fn every_command_of_the_readmes_tour_succeeds() {
         .env_clear()
         .env("PATH", path)
         .env("HOME", daemon.folder())
-        .env("PULSE_OUTBOUND_ONLY", LOOPBACK)
+        .envs(OUTBOUND)
         .output()
         .expect("sh runs");
 

@@ -27,6 +27,7 @@ import os
 import struct
 import sys
 import threading
+import time
 
 from livekit import rtc
 
@@ -100,6 +101,8 @@ class Client:
         self.ended = asyncio.Event()
         self.report = {
             "connected": False,
+            "joined_at": None,
+            "left_at": None,
             "error": None,
             "room_name": None,
             "room_sid": None,
@@ -138,6 +141,7 @@ class Client:
 
     def on_disconnected(self, reason):
         self.report["disconnect_reason"] = rtc.DisconnectReason.Name(reason)
+        self.report["left_at"] = time.time()
         self.ended.set()
 
     async def join(self):
@@ -148,6 +152,7 @@ class Client:
             await asyncio.wait_for(
                 self.room.connect(self.request["url"], self.request["token"], options), self.wait
             )
+            connected_at = time.time()
             self.report["room_sid"] = await asyncio.wait_for(self.room.sid, self.wait)
         except Exception as error:
             self.report["error"] = describe(error, self.wait)
@@ -155,6 +160,7 @@ class Client:
         me = self.room.local_participant
         self.report.update(
             connected=True,
+            joined_at=connected_at,
             room_name=self.room.name,
             room_metadata=self.room.metadata,
             participant_sid=me.sid,
@@ -215,6 +221,8 @@ class Client:
             task.cancel()
         ours = not self.ended.is_set()
         await asyncio.wait_for(self.room.disconnect(), self.wait)
+        if self.report["left_at"] is None:
+            self.report["left_at"] = time.time()
         if ours and self.report["disconnect_reason"] is None:
             # The library does not always emit "disconnected" for its own leaving.
             self.report["disconnect_reason"] = "CLIENT_INITIATED"

@@ -10,6 +10,7 @@ stdin is a JSON object:
     fields         names of path and body fields with a real value, so that requests get beyond "not found"; under the
                    id of an operation, those of this operation alone
     bodies         by the id of an operation, a body that every fourth request has: what makes it work no schema can say
+    queries        the same for queries
     seed           the run is the same for the same seed
     examples       how many generated requests an operation gets in the fuzzing phase
 
@@ -57,6 +58,9 @@ def install_hooks(task):
                 place.update((name, real[name]) for name in place.keys() & real.keys())
         if sent[operation] % 4 == 0 and operation in task["bodies"]:
             case.body = task["bodies"][operation]
+        if sent[operation] % 4 == 0 and operation in task["queries"]:
+            dry_run = {"dry_run": "true"} if operation in dry else {}
+            case.query = {**task["queries"][operation], **dry_run}
 
     @schemathesis.hook
     def after_call(_context, case, response):

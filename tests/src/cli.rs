@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use crate::{secrets::Secrets, temporary_folder, terminal::Terminal};
 
-/// The verbs whose result shows a secret that they made: of projects, keys and the operator's token; and `api`, which
-/// answers what the API does.
-const MAKING: [&str; 4] = ["create", "rotate", "regenerate-keys", "api"];
+/// The words of commands whose result shows a secret that they made: of projects, keys, webhook endpoints and the operator's
+/// token; and `api`, which answers what the API does.
+const MAKING: [&str; 6] = ["create", "rotate", "regenerate-keys", "rotate-secret", "--webhook-url", "api"];
 
 /// A home, a folder to work in, and an environment.
 #[derive(Debug)]
@@ -83,13 +83,13 @@ impl Cli {
     pub fn new() -> Self {
         let home = temporary_folder("cli");
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let variables = vec![
+        let mut variables = vec![
             ("HOME".to_owned(), text(home.path().to_owned())),
             ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
             ("COLUMNS".to_owned(), "100".to_owned()),
             ("LC_ALL".to_owned(), "C.UTF-8".to_owned()),
-            ("PULSE_OUTBOUND_ONLY".to_owned(), crate::daemon::LOOPBACK.to_owned()),
         ];
+        variables.extend(crate::daemon::OUTBOUND.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Self { home, variables }
     }
 
@@ -256,7 +256,7 @@ impl Run {
 
 /// The text without what differs from run to run. The same id keeps the same number.
 pub fn redacted(text: &str) -> String {
-    const KINDS: [(&str, usize); 10] = [
+    const KINDS: [(&str, usize); 18] = [
         ("pulse_key_", 37),
         ("pulse_secret_", 83),
         ("pulse_admin_", 61),
@@ -265,8 +265,16 @@ pub fn redacted(text: &str) -> String {
         ("key_", 30),
         ("aud_", 30),
         ("rev_", 30),
+        ("ses_", 30),
+        ("ban_", 30),
+        ("use_", 30),
         ("req_", 28),
+        ("ep_", 29),
+        ("dlv_", 30),
+        ("evt_", 30),
+        ("att_", 30),
         ("eyJ", 0),
+        ("whsec_", 0),
     ];
     let (mut out, mut seen, mut rest) = (String::new(), Vec::<String>::new(), text);
     while let Some(letter) = rest.chars().next() {
@@ -283,6 +291,10 @@ pub fn redacted(text: &str) -> String {
             (Some(("eyJ", _)), _) if word("-.") > 60 => {
                 out.push_str("<token>");
                 word("-.")
+            }
+            (Some(("whsec_", _)), _) if word("+/=") > 30 => {
+                out.push_str("<whsec>");
+                word("+/=")
             }
             (Some((start, length)), _) if *length > 0 => {
                 let id = &rest[..*length];

@@ -17,8 +17,16 @@ use crate::{
 
 /// The operator's token of every daemon that does not make its own.
 pub const ADMIN_TOKEN: &str = "operator-token-of-a-test-0123456789abcdef";
-/// Programs under test connect to nothing but this machine (`PULSE_OUTBOUND_ONLY`).
+/// This machine.
 pub const LOOPBACK: &str = "127.0.0.0/8,::1/128";
+/// What every program under test is told about connecting to others: only to this machine, which customers may name, too.
+pub const OUTBOUND: [(&str, &str); 3] = [
+    ("PULSE_OUTBOUND_ONLY", LOOPBACK),
+    ("PULSE_WEBHOOK_ALLOW_NETWORKS", LOOPBACK),
+    ("PULSE_WEBHOOK_ALLOW_HTTP", "true"),
+];
+/// Where a daemon says, in its folder, that it accepts.
+const READY_FILE: &str = "ready.json";
 /// The bound of an orderly end.
 const END: Duration = Duration::from_secs(20);
 
@@ -88,7 +96,7 @@ pub fn program(name: &str) -> PathBuf {
 /// `pulsed` in `folder` with nothing in its environment but what is always set in tests.
 pub fn pulsed(folder: &Path) -> Command {
     let mut command = Command::new(program("pulsed"));
-    command.env_clear().current_dir(folder).env("PULSE_OUTBOUND_ONLY", LOOPBACK).env("PULSE_LISTEN", "127.0.0.1:0");
+    command.env_clear().current_dir(folder).envs(OUTBOUND).env("PULSE_LISTEN", "127.0.0.1:0");
     command
 }
 
@@ -100,7 +108,7 @@ pub fn pulse(folder: &Path) -> Command {
         .current_dir(folder)
         .env("HOME", folder)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("PULSE_OUTBOUND_ONLY", LOOPBACK);
+        .envs(OUTBOUND);
     command
 }
 
@@ -151,19 +159,9 @@ impl Daemon {
 
     /// Starts one in this folder and waits until it accepts.
     pub async fn start_in(folder: &Path, options: DaemonOptions) -> Self {
-        let ready = folder.join("ready.json");
+        let ready = folder.join(READY_FILE);
         let _ = std::fs::remove_file(&ready);
-        let mut command = match options.file_size_blocks {
-            None => pulsed(folder),
-            Some(blocks) => limited(folder, blocks),
-        };
-        command.args(&options.flags).arg("--ready-file").arg(&ready);
-        if !options.own_token {
-            command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);
-        }
-        command.envs(&options.environment);
-        let spawn = if options.at_terminal { Child::spawn_at_terminal } else { Child::spawn };
-        let process = spawn("pulsed", &mut command, folder);
+        let process = Self::spawn_in(folder, &options);
         let text = process.until_file(&ready).await;
         let value: Value = serde_json::from_str(&text).expect("the ready file is JSON");
         let url = value["url"].as_str().expect("the ready file has the address").to_owned();
@@ -174,6 +172,21 @@ impl Daemon {
             ADMIN_TOKEN.to_owned()
         };
         Self { process, url, admin_token, folder: folder.to_owned(), _own: None }
+    }
+
+    /// Starts one in this folder and does not wait for anything: it may end before it accepts.
+    pub fn spawn_in(folder: &Path, options: &DaemonOptions) -> Child {
+        let mut command = match options.file_size_blocks {
+            None => pulsed(folder),
+            Some(blocks) => limited(folder, blocks),
+        };
+        command.args(&options.flags).arg("--ready-file").arg(folder.join(READY_FILE));
+        if !options.own_token {
+            command.env("PULSE_ADMIN_TOKEN", ADMIN_TOKEN);
+        }
+        command.envs(&options.environment);
+        let spawn = if options.at_terminal { Child::spawn_at_terminal } else { Child::spawn };
+        spawn("pulsed", &mut command, folder)
     }
 
     /// Its folder.

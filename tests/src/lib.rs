@@ -7,11 +7,15 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod jwt;
+pub mod latency;
+pub mod livekit_sender;
 pub mod peers;
 pub mod plane;
 pub mod ports;
 pub mod process;
 mod reaper;
+pub mod receiver;
 pub mod secrets;
 pub mod stub;
 pub mod terminal;

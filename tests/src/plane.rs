@@ -8,7 +8,8 @@ use pulse_core::{
     entropy::SeededEntropy,
     error::Result,
     id::{OrgId, ProjectId},
-    media::cluster::Signer,
+    ingest::{Accepted, Door},
+    media::{cluster::Signer, engine::MediaEngine, testing::FakeEngine, webhook},
     metrics::Metrics,
     model::{organization::Plan, project::ProjectView},
     op::{Call, Operation},
@@ -17,7 +18,8 @@ use pulse_core::{
         projects::{CreateProject, CreatedProject},
     },
     outbound::{AddressPolicy, Outbound},
-    parts::Settings,
+    parts::{PipelineSettings, Settings},
+    pipeline::Pipeline,
     plane::{Answer, ControlPlane},
     registry,
     secret::Secret,
@@ -45,6 +47,10 @@ pub struct TestPlane {
     pub clock: Arc<ManualClock>,
     /// Its store.
     pub store: SharedStore,
+    /// What comes from LiveKit and goes to webhooks, over the plane. It does nothing by itself.
+    pub pipeline: Arc<Pipeline>,
+    /// The script that answers in LiveKit's place, unless the plane was made for a real one.
+    pub engine: Arc<FakeEngine>,
 }
 
 /// A project with a caller that holds its first key.
@@ -86,7 +92,7 @@ pub fn secrets() -> GivenSecrets {
 pub fn settings() -> Settings {
     Settings {
         livekit: Signer {
-            url: "ws://127.0.0.1:7880".to_owned(),
+            url: "ws://127.0.0.1:9".to_owned(),
             api_key: LIVEKIT_KEY.to_owned(),
             api_secret: Secret::new(LIVEKIT_SECRET),
             shared: true,
@@ -95,6 +101,7 @@ pub fn settings() -> Settings {
         operator_token_given: false,
         operator_token_file: None,
         purge_after: std::time::Duration::from_secs(30 * 86_400),
+        pipeline: PipelineSettings::default(),
     }
 }
 
@@ -106,7 +113,13 @@ impl TestPlane {
 
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
-        Self::with(store, seed, settings(), secrets()).await
+        Self::with(store, seed, settings(), secrets(), loopback_only(), true).await
+    }
+
+    /// A plane over an empty memory store, with rules of its own for addresses.
+    pub async fn under(policy: AddressPolicy) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        Self::with(store, 1, settings(), secrets(), policy, true).await.expect("a plane over an empty memory store")
     }
 
     /// A plane over a store whose pepper is `current`, after it was `previous`.
@@ -116,7 +129,7 @@ impl TestPlane {
             previous_pepper: previous.map(Secret::new),
             ..secrets()
         };
-        Self::with(store, seed, settings(), given).await
+        Self::with(store, seed, settings(), given, loopback_only(), true).await
     }
 
     /// A plane over an empty memory store that signs for this LiveKit.
@@ -128,32 +141,71 @@ impl TestPlane {
             shared: true,
         };
         let settings = Settings { livekit: signer, ..settings() };
-        Self::with(Arc::new(MemoryStore::new()), 1, settings, secrets())
+        Self::with(Arc::new(MemoryStore::new()), 1, settings, secrets(), loopback_only(), false)
             .await
             .expect("a plane over an empty memory store")
     }
 
-    async fn with(store: SharedStore, seed: u64, settings: Settings, secrets: GivenSecrets) -> Result<Self> {
+    async fn with(
+        store: SharedStore,
+        seed: u64,
+        settings: Settings,
+        secrets: GivenSecrets,
+        policy: AddressPolicy,
+        scripted: bool,
+    ) -> Result<Self> {
+        Self::put_together(store, seed, settings, secrets, policy, scripted, false).await
+    }
+
+    /// A plane over a store as the daemon starts on it, which completes what an older version left.
+    pub async fn started_over(store: SharedStore, seed: u64) -> Result<Self> {
+        Self::put_together(store, seed, settings(), secrets(), loopback_only(), true, true).await
+    }
+
+    async fn put_together(
+        store: SharedStore,
+        seed: u64,
+        settings: Settings,
+        secrets: GivenSecrets,
+        policy: AddressPolicy,
+        scripted: bool,
+        daemon: bool,
+    ) -> Result<Self> {
         let clock = Arc::new(ManualClock::new(START));
+        let engine = FakeEngine::new();
         let assembly = Assembly {
             store: Arc::clone(&store),
             beside: None,
             in_memory: true,
             secrets,
             settings,
-            outbound: Outbound::new(loopback_only()),
+            outbound: Outbound::new(policy),
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(seed)),
             metrics: Metrics::new()?,
+            engine: scripted.then(|| Arc::clone(&engine) as Arc<dyn MediaEngine>),
         };
-        let plane = Arc::new(boot::assemble(assembly, false).await?.plane);
-        Ok(Self { plane, clock, store })
+        let plane = Arc::new(boot::assemble(assembly, daemon).await?.plane);
+        let pipeline = Pipeline::new(Arc::clone(&plane));
+        Ok(Self { plane, pipeline, clock, store, engine })
     }
 
     /// Moves the clock, and lets the plane look at its store as its worker would have done meanwhile.
     pub async fn advance(&self, span: std::time::Duration) {
         self.clock.advance(span);
         pulse_core::worker::follow(&self.plane).await.expect("the store answers");
+    }
+
+    /// Lets a webhook come in as the installation's LiveKit sends it: signed, at the plane's time.
+    pub async fn livekit_says(&self, event: &Value) -> Result<Accepted> {
+        self.livekit_sends(event.to_string().as_bytes()).await
+    }
+
+    /// The same with these bytes as the body.
+    pub async fn livekit_sends(&self, body: &[u8]) -> Result<Accepted> {
+        let now = self.plane.parts().clock.now();
+        let authorization = webhook::sign(LIVEKIT_KEY, &Secret::new(LIVEKIT_SECRET), body, now);
+        self.pipeline.ingest.receive(Door::Server, Some(authorization.as_bytes()), body).await
     }
 
     /// A call by `caller` with a request id.
@@ -208,7 +260,7 @@ impl TestPlane {
     pub async fn customer_of(&self, org: OrgId, name: &str) -> Customer {
         let create: CreateProject =
             serde_json::from_value(serde_json::json!({ "org_id": org, "name": name })).expect("valid");
-        let CreatedProject { project, pulse_api_secret } = self.operate(create).await;
+        let CreatedProject { project, pulse_api_secret, .. } = self.operate(create).await;
         let secret = pulse_api_secret.expect("a new project shows its secret").expose().to_owned();
         let caller = self.login(&secret).await.expect("a new key works");
         Customer { org, project, secret, caller }
@@ -220,7 +272,8 @@ impl TestPlane {
     }
 }
 
-/// The address policy under which every test runs.
+/// The address policy under which every test runs: only this machine, which customers may name, too, also without TLS.
 pub fn loopback_only() -> AddressPolicy {
-    AddressPolicy::only(vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")])
+    let loopback = ["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
+    AddressPolicy::only(loopback.to_vec()).tenants(loopback.to_vec(), true)
 }

@@ -10,9 +10,9 @@ use std::{
 use pulse_core::config::TABLE;
 
 /// How secrets that Pulse makes begin; a letter or digit follows, so that `pulse_secret_...` in a text is none.
-const MADE: [&str; 3] = ["pulse_secret_live_", "pulse_secret_test_", "pulse_admin_"];
+const MADE: [&str; 4] = ["pulse_secret_live_", "pulse_secret_test_", "pulse_admin_", "whsec_"];
 /// Secrets of the command line that the table of settings does not have.
-const CREDENTIALS: [&str; 1] = ["PULSE_TOKEN"];
+const CREDENTIALS: [&str; 2] = ["PULSE_TOKEN", "PULSE_WEBHOOK_SECRET"];
 /// Shorter values, such as the `secret` of a LiveKit in development, are words of any text.
 const SHORTEST: usize = 12;
 
@@ -89,6 +89,7 @@ mod tests {
         assert_eq!(secrets.shown_in(&format!("sealed under {KEY}")), ["PULSE_MASTER_KEY"]);
         assert_eq!(secrets.shown_in("made pulse_secret_live_0a"), ["pulse_secret_live_"]);
         assert_eq!(secrets.shown_in("made pulse_admin_0a"), ["pulse_admin_"]);
+        assert_eq!(secrets.shown_in("made whsec_0a"), ["whsec_"]);
         assert_eq!(secrets.shown_in("send pulse_secret_... or pulse_admin_... to 127.0.0.1:8080"), [""; 0]);
         assert_eq!(secrets.given_shown_in(&format!("{KEY} pulse_admin_0a")), ["PULSE_MASTER_KEY"]);
     }

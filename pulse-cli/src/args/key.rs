@@ -13,7 +13,7 @@ use pulse_core::{
 };
 
 use super::{
-    Change, Paging, VersionedChange,
+    Change, Of, Paging, Sinks, VersionedChange,
     values::{Span, scope, word},
 };
 use crate::complete;
@@ -35,17 +35,6 @@ pub enum Key {
     Usage(Usage),
     /// Find leaked keys and secrets in files, without a server
     Scan(Scan),
-}
-
-/// Whose keys.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Of {
-    /// The project, by name or id; a project's key implies it
-    #[arg(short, long, add = ArgValueCompleter::new(complete::projects))]
-    pub project: Option<String>,
-    /// The organization, where a project's name alone is ambiguous
-    #[arg(long)]
-    pub org: Option<String>,
 }
 
 /// `pulse key create`.
@@ -173,18 +162,8 @@ pub struct Rotate {
     /// For how long the old key still works; a day when not said
     #[arg(long, value_name = "SPAN")]
     pub overlap: Option<Span>,
-    /// Run a command with the new secret on its stdin; may be given several times
-    #[arg(long, value_name = "COMMAND", help_heading = "Sinks")]
-    pub secret_to_cmd: Vec<String>,
-    /// Write the new secret to a new file that only you can read
-    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
-    pub secret_to_file: Vec<PathBuf>,
-    /// Set a variable in an env file: FILE:NAME
-    #[arg(long, value_name = "FILE:NAME", help_heading = "Sinks")]
-    pub secret_to_env_file: Vec<String>,
-    /// Set an output of a GitHub Actions step, masked in its log
-    #[arg(long, value_name = "NAME", help_heading = "Sinks")]
-    pub secret_to_github_output: Vec<String>,
+    #[command(flatten)]
+    pub sinks: Sinks,
     /// Run a command that must succeed before the old key is ended; may be given several times
     #[arg(long, value_name = "COMMAND", help_heading = "Sinks")]
     pub verify: Vec<String>,
@@ -197,7 +176,9 @@ pub struct Rotate {
 
 /// `pulse key usage`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:
+#[command(after_long_help = "Warns of keys that were replaced and are still used.
+
+Examples:
   pulse key usage --project standup
   pulse key usage --project standup --unused-for 90d --fail-on any")]
 pub struct Usage {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCompleter;
 use pulse_core::{
     media::{
         grants::TrackSource,
@@ -13,11 +12,9 @@ use pulse_core::{
 };
 
 use super::{
-    Change,
-    values::{Moment, Span, pair, word},
+    Change, Of,
+    values::{Moment, SecretPath, Span, pair, word},
 };
-use crate::complete;
-
 const SOURCES: &[&str] = &["camera", "microphone", "screen_share", "screen_share_audio"];
 
 /// Media tokens.
@@ -37,17 +34,6 @@ pub enum Token {
     Lint(Lint),
     /// Check a LiveKit token's signature with a key pair, without a server
     Verify(Verify),
-}
-
-/// Whose tokens.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Of {
-    /// The project, by name or id; a project's key implies it
-    #[arg(short, long, add = ArgValueCompleter::new(complete::projects))]
-    pub project: Option<String>,
-    /// The organization, where a project's name alone is ambiguous
-    #[arg(long)]
-    pub org: Option<String>,
 }
 
 /// `pulse token create`.
@@ -135,7 +121,7 @@ pub struct Refresh {
 #[derive(Args, Debug)]
 #[command(
     group(ArgGroup::new("subject").required(true).args(["token", "jti", "identity", "room", "every"])),
-    after_long_help = "A client that is connected stays connected.
+    after_long_help = "A client that is connected with a revoked token is put out of its room.
 
 Examples:
   pulse token revoke --project standup --identity ada
@@ -146,7 +132,7 @@ pub struct Revoke {
     #[command(flatten)]
     pub of: Of,
     /// The token in this file and all that were refreshed from it; - for stdin
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true, value_parser = not_a_token)]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, value_parser = SecretPath::TOKEN)]
     pub token: Option<PathBuf>,
     /// The token with this id and all that were refreshed from it
     #[arg(long)]
@@ -168,14 +154,6 @@ pub struct Revoke {
     pub reason: Option<Note>,
     #[command(flatten)]
     pub change: Change,
-}
-
-/// The path of a file with a token. Who writes the token itself is told so without repeating it.
-fn not_a_token(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with("eyJ") && text.matches('.').count() == 2 {
-        return Err("a token is never a flag's value: write it to a file, or to stdin and use -".to_owned());
-    }
-    Ok(text.into())
 }
 
 /// `pulse token inspect`.

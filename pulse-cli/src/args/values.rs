@@ -1,10 +1,15 @@
 //! Parsers of values: words of the API, spans of time, labels, scopes. They say what is wrong in one sentence.
 
-use std::{str::FromStr, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    Arg, Command,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 use pulse_core::{
     access::{Permission, Permissions},
+    deliver::pace::EndpointRate,
     model::text::{LabelFilter, LabelKey, LabelValue, Labels},
     time::Timestamp,
 };
@@ -48,6 +53,21 @@ impl FromStr for Span {
         };
         let number: u64 = number.parse().map_err(|_| wrong())?;
         number.checked_mul(scale).map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(wrong)
+    }
+}
+
+/// The rate of an endpoint: deliveries a second, and how many at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub EndpointRate);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (per_second, burst) = text.split_once('/').unwrap_or((text, "1"));
+        let number =
+            |text: &str| text.parse().map_err(|_| "must be a number, or two with a slash: 5 or 5/20".to_owned());
+        Ok(Self(EndpointRate { per_second: number(per_second)?, burst: number(burst)? }))
     }
 }
 
@@ -123,9 +143,50 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// A parser for the path of a file with a secret. Who writes the secret itself is told so, and it is not repeated, as
+/// what is said about a value usually does.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretPath {
+    what: &'static str,
+    looks_so: fn(&str) -> bool,
+}
+
+impl SecretPath {
+    /// Of a file with a media token.
+    pub const TOKEN: Self =
+        Self { what: "a token", looks_so: |text| text.starts_with("eyJ") && text.matches('.').count() == 2 };
+    /// Of a file with the secret of a webhook endpoint.
+    pub const SIGNING: Self = Self { what: "a signing secret", looks_so: |text| text.starts_with("whsec_") };
+}
+
+impl TypedValueParser for SecretPath {
+    type Value = PathBuf;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<PathBuf, clap::Error> {
+        if !value.to_str().is_some_and(self.looks_so) {
+            return Ok(value.into());
+        }
+        let message = format!("{} is never a flag's value: write it to a file, or to stdin and use -\n", self.what);
+        Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_the_place_of_its_file_is_refused_and_not_repeated() {
+        let read = |parser: SecretPath, text: &str| {
+            let command = Command::new("x").arg(Arg::new("secret").value_parser(parser));
+            command.try_get_matches_from(["x", text]).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for (parser, secret) in [(SecretPath::TOKEN, "eyJabc.def.ghi"), (SecretPath::SIGNING, "whsec_abcdef")] {
+            let refused = read(parser, secret).unwrap_err();
+            assert!(refused.contains("never a flag's value") && !refused.contains(secret), "{refused}");
+            assert_eq!(read(parser, "secret.txt"), Ok(()));
+        }
+    }
 
     #[test]
     fn spans_have_units() {

@@ -20,7 +20,7 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use super::{CallOptions, local::request_id, trace};
+use super::{CallOptions, http, local::request_id, trace};
 use crate::{exit::Failure, ui::Printer};
 
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ impl Remote {
     ) -> Result<Self, Failure> {
         policy.check_literal(&base)?;
         pulse_core::boot::open::install_cryptography();
-        let mut builder = policy.client().timeout(TOTAL_TIMEOUT);
+        let mut builder = http::builder(policy).timeout(TOTAL_TIMEOUT);
         if base.scheme() == "http" {
             // No certificate is looked at, so none is loaded.
             builder = builder.tls_certs_only([]);

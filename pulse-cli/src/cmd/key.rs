@@ -3,6 +3,7 @@
 use pulse_core::{
     model::api_key::{ApiKeyView, Constraints, KeyStatus},
     ops::keys::{CreateKey, GetKey, ListKeys, RevokeKey},
+    time::Timestamp,
 };
 
 use super::{
@@ -12,14 +13,13 @@ use super::{
 };
 use crate::{
     args::{
-        Paging,
         key::{self, FailOn},
         values::Span,
     },
     client::{CallOptions, Client},
     exit::{Exit, Outcome},
     names,
-    pages::walk,
+    pages::matching,
     session::Session,
     ui::View,
 };
@@ -61,7 +61,7 @@ pub(super) const VIEW: View = View::new(
     "created_at",
     "version",
 ])
-.shown_once("pulse_api_secret", "pulse key rotate");
+.shown_once(&[("pulse_api_secret", "pulse key rotate")]);
 
 pub(super) const USAGE: View = View::new(
     &["id", "name", "state", "last_used_at", "last_used_ip", "created_at"],
@@ -103,7 +103,7 @@ async fn create(session: &Session, args: key::Create) -> Outcome {
         networks: args.networks,
         expires_at: args.expires_at.or(in_time),
     };
-    session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    session.printer.answer(&VIEW, client.call(&op, CallOptions::from(&args.change)).await?)?;
     DONE
 }
 
@@ -123,7 +123,7 @@ async fn list(session: &Session, args: key::List) -> Outcome {
         Some(Span(span)) => {
             let end = session.now().plus(span);
             let expiring = |key: &ApiKeyView| works(key) && key.expires_at.is_some_and(|at| at <= end);
-            filtered(session, client, &VIEW, op, expiring).await?
+            shown(session, &VIEW, matching(client, op, expiring).await?.iter())?
         }
     };
     Ok(ending(args.fail_on, rows))
@@ -135,23 +135,40 @@ async fn usage(session: &Session, args: key::Usage) -> Outcome {
     let op = ListKeys { id, include_revoked: None, limit: None, cursor: None };
     let since = args.unused_for.map(|Span(span)| session.now().minus(span));
     let unused = |key: &ApiKeyView| since.is_none_or(|since| key.last_used_at.unwrap_or(key.created_at) <= since);
-    let rows = filtered(session, client, &USAGE, op, unused).await?;
+    let keys = matching(client, op, |_| true).await?;
+    let rows = shown(session, &USAGE, keys.iter().filter(|key| unused(key)))?;
+    for key in still_used(&keys) {
+        session.printer.warning(&format!("warning: {key}"));
+    }
     Ok(ending(args.fail_on, rows))
 }
 
-/// Shows the keys of all pages that fit.
-async fn filtered(
+/// Replaced keys that have been used since, each in a sentence.
+fn still_used(keys: &[ApiKeyView]) -> Vec<String> {
+    let successor = |key: &ApiKeyView| keys.iter().find(|other| Some(other.id) == key.rotated_to);
+    let used_since = |key: &&ApiKeyView| {
+        key.state == KeyStatus::Rotated && successor(key).is_some_and(|next| key.last_used_at > Some(next.created_at))
+    };
+    let moment = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+    let sentence = |key: &ApiKeyView| {
+        let (used, ends) = (moment(key.last_used_at), moment(key.expires_at));
+        format!("key {} ({}) was replaced and is still used, last at {used}; it ends at {ends}", key.id, key.name)
+    };
+    keys.iter().filter(used_since).map(sentence).collect()
+}
+
+/// Shows these keys, and says how many they are.
+fn shown<'a>(
     session: &Session,
-    client: &Client,
     view: &View,
-    op: ListKeys,
-    fits: impl Fn(&ApiKeyView) -> bool,
+    keys: impl Iterator<Item = &'a ApiKeyView>,
 ) -> Result<usize, crate::exit::Failure> {
-    let mut shown = session.printer.list(view)?;
-    let all = Paging { all: true, ..Paging::default() };
-    walk(client, op, &all, |key| if fits(&key) { shown.row(&key) } else { Ok(()) }).await?;
-    let rows = shown.len();
-    shown.finish()?;
+    let mut list = session.printer.list(view)?;
+    for key in keys {
+        list.row(key)?;
+    }
+    let rows = list.len();
+    list.finish()?;
     Ok(rows)
 }
 
@@ -170,7 +187,7 @@ async fn revoke(session: &Session, args: key::Revoke) -> Outcome {
 async fn revoke_named(session: &Session, client: &Client, args: &key::Revoke) -> Outcome {
     let (id, key_id, _) = names::key(session, client, &args.which).await?;
     let op = RevokeKey { id, key_id, force: args.force.then_some(true), version: None };
-    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    let options = CallOptions::from(&args.change);
     let question = format!("Revoke key {}? It stops at once.", args.which.key);
     confirm(session, client, &op, options, &question).await?;
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;

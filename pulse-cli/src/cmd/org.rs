@@ -44,7 +44,7 @@ pub(super) async fn run(session: &Session, command: org::Org) -> Outcome {
         org::Org::Restore(args) => {
             let client = session.client().await?;
             let id = names::org(client, &args.org, true).await?;
-            let answer = client.call(&RestoreOrganization { id }, CallOptions::dry(args.change.dry_run)).await?;
+            let answer = client.call(&RestoreOrganization { id }, CallOptions::from(&args.change)).await?;
             session.printer.answer(&VIEW, answer)?;
             DONE
         }
@@ -59,7 +59,7 @@ async fn create(session: &Session, args: org::Create) -> Outcome {
         plan: args.plan,
         labels: values::labels(&args.labels),
     };
-    let answer = match client.call(&op, CallOptions::dry(args.change.dry_run)).await {
+    let answer = match client.call(&op, CallOptions::from(&args.change)).await {
         Err(failure) if args.if_not_exists && failure.code() == Code::NameTaken.info().name => {
             let id = names::org(client, args.name.as_str(), false).await?;
             Answer::Done { output: client.ask(&GetOrganization { id }).await?, replayed: true }
@@ -90,7 +90,7 @@ async fn update(session: &Session, args: org::Update) -> Outcome {
     let labels = if args.clear_labels { Patch::Clear } else { Patch::from(values::labels(&args.labels)) };
     let op =
         UpdateOrganization { id, name: args.name, admin_email: args.email, plan: args.plan, labels, version: None };
-    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    let options = CallOptions::from(&args.change);
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }
@@ -103,7 +103,7 @@ async fn delete(session: &Session, args: org::Delete) -> Outcome {
 async fn delete_named(session: &Session, client: &Client, args: &org::Delete) -> Outcome {
     let id = names::org(client, &args.org, false).await?;
     let op = DeleteOrganization { id, version: None };
-    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    let options = CallOptions::from(&args.change);
     if !options.dry_run && !client.is_curl() {
         let org = client.ask(&GetOrganization { id }).await?;
         if org.deleted_at.is_none() {

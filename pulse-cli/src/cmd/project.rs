@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pulse_core::{
     error::Code,
+    id::ProjectId,
     media::preset::Preset,
     model::{
         project::{Limits, ProjectState},
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     args::{
-        project::{self, Clearable, Media},
+        project::{self, Clearable, Media, Which},
         values::{self, Span},
     },
     client::{CallOptions, Client},
@@ -56,6 +57,7 @@ pub(super) const VIEW: View = View::new(
     "own_livekit",
     "webhook_url",
     "webhook_active",
+    "webhook_secret",
     "storage_config",
     "limits",
     "labels",
@@ -66,39 +68,44 @@ pub(super) const VIEW: View = View::new(
     "purge_at",
     "version",
 ])
-.shown_once("pulse_api_secret", "pulse project regenerate-keys");
+.shown_once(&[
+    ("pulse_api_secret", "pulse project regenerate-keys"),
+    ("webhook_secret", "pulse webhook endpoint rotate-secret"),
+]);
 
 pub(super) async fn run(session: &Session, command: project::Project) -> Outcome {
     match command {
         project::Project::Create(args) => create(session, *args).await,
         project::Project::List(args) => list(session, args).await,
         project::Project::Get(args) => {
-            let client = session.client().await?;
-            let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), true).await?;
+            let (client, id) = named(session, &args.which, true).await?;
             session.printer.document(&VIEW, &client.ask(&GetProject { id }).await?)?;
             DONE
         }
         project::Project::Update(args) => update(session, *args).await,
         project::Project::Delete(args) => delete(session, args).await,
         project::Project::Restore(args) => {
-            let client = session.client().await?;
-            let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), true).await?;
-            session
-                .printer
-                .answer(&VIEW, client.call(&RestoreProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
+            let (client, id) = named(session, &args.which, true).await?;
+            let answer = client.call(&RestoreProject { id }, CallOptions::from(&args.change)).await?;
+            session.printer.answer(&VIEW, answer)?;
             DONE
         }
         project::Project::Suspend(args) => suspend(session, args).await,
         project::Project::Resume(args) => {
-            let client = session.client().await?;
-            let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
-            session
-                .printer
-                .answer(&VIEW, client.call(&ResumeProject { id }, CallOptions::dry(args.change.dry_run)).await?)?;
+            let (client, id) = named(session, &args.which, false).await?;
+            let answer = client.call(&ResumeProject { id }, CallOptions::from(&args.change)).await?;
+            session.printer.answer(&VIEW, answer)?;
             DONE
         }
         project::Project::RegenerateKeys(args) => regenerate(session, args).await,
     }
+}
+
+/// The project that the arguments name, and the client that knows it.
+async fn named<'a>(session: &'a Session, which: &Which, deleted: bool) -> Result<(&'a Client, ProjectId), Failure> {
+    let client = session.client().await?;
+    let id = names::project(session, client, &which.project, which.org.as_deref(), deleted).await?;
+    Ok((client, id))
 }
 
 /// Only one flag can have stdin.
@@ -148,7 +155,7 @@ async fn create(session: &Session, args: project::Create) -> Outcome {
         limits: values.limits,
         token_presets: values.presets.unwrap_or_default(),
     };
-    match client.call(&op, CallOptions::dry(args.change.dry_run)).await {
+    match client.call(&op, CallOptions::from(&args.change)).await {
         Err(failure) if args.if_not_exists && failure.code() == Code::NameTaken.info().name => {
             let id = names::project(session, client, args.name.as_str(), Some(&org_id.to_string()), false).await?;
             session.printer.document(&VIEW, &client.ask(&GetProject { id }).await?)?;
@@ -180,8 +187,7 @@ async fn list(session: &Session, args: project::List) -> Outcome {
 }
 
 async fn update(session: &Session, args: project::Update) -> Outcome {
-    let client = session.client().await?;
-    let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
+    let (client, id) = named(session, &args.which, false).await?;
     let values = read(&args.media)?;
     let clears = |field: Clearable| args.clear.contains(&field);
     let set_and_cleared = [
@@ -212,20 +218,19 @@ async fn update(session: &Session, args: project::Update) -> Outcome {
         token_presets: patch(values.presets, clears(Clearable::Presets)),
         version: None,
     };
-    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    let options = CallOptions::from(&args.change);
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
     DONE
 }
 
 async fn delete(session: &Session, args: project::Delete) -> Outcome {
-    let client = session.client().await?;
-    forgiving(session, args.ignore_not_found, delete_named(session, client, &args).await)
+    forgiving(session, args.ignore_not_found, delete_named(session, &args).await)
 }
 
-async fn delete_named(session: &Session, client: &Client, args: &project::Delete) -> Outcome {
-    let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
+async fn delete_named(session: &Session, args: &project::Delete) -> Outcome {
+    let (client, id) = named(session, &args.which, false).await?;
     let op = DeleteProject { id, version: None };
-    let options = CallOptions { dry_run: args.change.dry_run, if_match: args.change.if_match };
+    let options = CallOptions::from(&args.change);
     if !options.dry_run && !client.is_curl() {
         let project = client.ask(&GetProject { id }).await?;
         if project.state != ProjectState::Deleted {
@@ -237,10 +242,9 @@ async fn delete_named(session: &Session, client: &Client, args: &project::Delete
 }
 
 async fn suspend(session: &Session, args: project::Suspend) -> Outcome {
-    let client = session.client().await?;
-    let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
+    let (client, id) = named(session, &args.which, false).await?;
     let op = SuspendProject { id, reason: args.reason };
-    let options = CallOptions::dry(args.change.dry_run);
+    let options = CallOptions::from(&args.change);
     let question = format!("Suspend project {}? Its keys stop at once.", args.which.project);
     confirm(session, client, &op, options, &question).await?;
     session.printer.answer(&VIEW, client.call(&op, options).await?)?;
@@ -248,10 +252,9 @@ async fn suspend(session: &Session, args: project::Suspend) -> Outcome {
 }
 
 async fn regenerate(session: &Session, args: project::Regenerate) -> Outcome {
-    let client = session.client().await?;
-    let id = names::project(session, client, &args.which.project, args.which.org.as_deref(), false).await?;
+    let (client, id) = named(session, &args.which, false).await?;
     let op = RegenerateKeys { id, overlap_seconds: args.overlap.map(Span::seconds) };
-    let options = CallOptions::dry(args.change.dry_run);
+    let options = CallOptions::from(&args.change);
     let question = format!("Replace the primary key of project {}?", args.which.project);
     confirm(session, client, &op, options, &question).await?;
     session.printer.answer(&key::VIEW, client.call(&op, options).await?)?;

@@ -29,13 +29,13 @@ use crate::{
 };
 
 pub(super) async fn run(session: &Session, args: key::Rotate) -> Outcome {
-    let sinks = sinks::plan(session, &args)?;
+    let sinks = sinks::plan(session, &args.sinks)?;
     let client = session.client().await?;
     let (id, key_id, _) = names::key(session, client, &args.which).await?;
     let staged = !sinks.is_empty() || !args.verify.is_empty();
     let op =
         RotateKey { id, key_id, overlap_seconds: args.overlap.map(Span::seconds), commit: staged.then_some(false) };
-    let options = CallOptions::dry(args.change.dry_run);
+    let options = CallOptions::from(&args.change);
     if args.change.dry_run || client.is_curl() {
         session.printer.answer(&VIEW, client.call(&op, options).await?)?;
         return DONE;
@@ -165,7 +165,7 @@ impl Rotation<'_> {
                 "The new secret is in",
             ),
         };
-        let mut hints: Vec<String> = broken.why.hint_text().map(str::to_owned).into_iter().collect();
+        let mut hints = Vec::new();
         if matches!(fate, Fate::Unknown) {
             let look = format!("pulse key get {} --project {}", self.made.key.id, self.id);
             hints.push(format!(
@@ -175,6 +175,8 @@ impl Rotation<'_> {
         if !left.is_empty() {
             hints.push(format!("{next}: {}.", left.join(", ")));
         }
+        // What a command said comes last: nobody knows how it ends.
+        hints.extend(broken.why.hint_text().map(str::to_owned));
         let exit = match (broken.step, left.is_empty()) {
             ("interrupted", _) => INTERRUPTED,
             (_, true) => AWAITED_FAILED,

@@ -1,4 +1,4 @@
-//! Where a new secret goes during a rotation. A secret reaches a command on its stdin, never as an argument; a file is
+//! Where a new secret goes. A secret reaches a command on its stdin, never as an argument; a file is
 //! readable by its owner alone. What Pulse itself wrote to a file it takes back when the rotation fails.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use pulse_core::files::{PRIVATE, create_private, replace_file};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::{args::key, exit::Failure, session::Session};
+use crate::{args::Sinks, exit::Failure, session::Session};
 
 /// The longest that one command may take: well within the life of a pending successor.
 const COMMAND_TIME: Duration = Duration::from_secs(240);
@@ -44,7 +44,7 @@ enum Undo {
 }
 
 /// The sinks that the arguments name, as far as can be checked before anything is made.
-pub(super) fn plan(session: &Session, args: &key::Rotate) -> Result<Vec<Sink>, Failure> {
+pub(super) fn plan(session: &Session, args: &Sinks) -> Result<Vec<Sink>, Failure> {
     let mut sinks = Vec::new();
     for path in &args.secret_to_file {
         if path.exists() {

@@ -40,7 +40,7 @@ pub(super) const ME: View =
     View::new(&["kind", "id", "org_id", "project_id", "key_id", "expires_at", "permissions"], &[]);
 pub(super) const ADMIN: View = View::new(&["pulse_admin_token", "token_file", "created_at"], &[])
     .id("pulse_admin_token")
-    .shown_once("pulse_admin_token", "pulse admin rotate");
+    .shown_once(&[("pulse_admin_token", "pulse admin rotate")]);
 
 /// The status with the target that it is of.
 #[derive(Serialize)]
@@ -90,7 +90,7 @@ struct Stored {
 
 pub(super) async fn rotate_admin(session: &Session, args: system::AdminRotate) -> Outcome {
     let client = session.client().await?;
-    let options = CallOptions::dry(args.change.dry_run);
+    let options = CallOptions::from(&args.change);
     if !args.change.dry_run && !client.is_curl() {
         session.prompts().confirm("Replace the operator's token? The old one stops at once.", &[])?;
         if args.token_to_file.as_ref().is_some_and(|path| path.exists()) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use pulse_core::{
-    boot::open::{connect_mongo, install_cryptography},
+    boot::open::{check_owner, connect_mongo, install_cryptography},
     config::{Settings, StoreLocation},
     error::Code,
     plane::{Answer, DryRun},
@@ -60,6 +60,9 @@ pub(super) fn view(command: &Store) -> &'static View {
 
 pub(super) async fn run(session: &Session, command: Store) -> Outcome {
     let settings = settings(session)?;
+    if let StoreLocation::Sqlite(path) = &settings.store {
+        check_owner(path)?;
+    }
     match (command, &settings.store) {
         (Store::Check, StoreLocation::Sqlite(path)) => {
             let report = maintenance::check(path)?;

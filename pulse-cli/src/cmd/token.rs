@@ -7,7 +7,7 @@ use pulse_core::{
 
 use super::{DONE, change::confirm, token_offline};
 use crate::{
-    args::{token, values::Span},
+    args::{Of, token, values::Span},
     client::{CallOptions, Client},
     exit::{Exit, Failure, Outcome},
     input, names,
@@ -75,11 +75,7 @@ pub(super) async fn run(session: &Session, command: token::Token) -> Outcome {
 }
 
 /// The project that is named; a project's key needs none.
-async fn project(
-    session: &Session,
-    client: &Client,
-    of: &token::Of,
-) -> Result<Option<pulse_core::id::ProjectId>, Failure> {
+async fn project(session: &Session, client: &Client, of: &Of) -> Result<Option<pulse_core::id::ProjectId>, Failure> {
     let default = session.default_project();
     match of.project.as_deref().or(default.as_deref()) {
         Some(text) => names::project(session, client, text, of.org.as_deref(), false).await.map(Some),
@@ -126,7 +122,7 @@ async fn revoke(session: &Session, args: token::Revoke) -> Outcome {
         before: args.before.map(|moment| moment.from(session.now())),
         reason: args.reason,
     };
-    let options = CallOptions::dry(args.change.dry_run);
+    let options = CallOptions::from(&args.change);
     if args.every {
         confirm(session, client, &op, options, "Revoke every token of the project?").await?;
     }

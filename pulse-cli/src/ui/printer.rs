@@ -106,6 +106,11 @@ impl Printer {
         table::Surface { width: self.0.width, no_headers: self.0.style.no_headers }
     }
 
+    /// The width of the terminal that shows the result; none when it is no terminal.
+    pub fn width(&self) -> Option<u16> {
+        self.0.width
+    }
+
     /// Whether a program reads the result, so that an error is one JSON object.
     pub fn is_machine(&self) -> bool {
         matches!(self.form().output, Output::Json | Output::Jsonl)
@@ -185,16 +190,24 @@ impl Printer {
     /// Writes a thing's text, and says what becomes of the secret that it may have: it is never shown again, so that a
     /// text without it must not pass in silence, whatever was asked for.
     fn shown(&self, view: &View, thing: &Value, text: Result<String, Failure>) -> Result<(), Failure> {
-        let secret = view.secret.and_then(|(field, another)| Some((field, view::at(thing, field)?.as_str()?, another)));
+        let secret = |(field, another)| Some((field, view::at(thing, field)?.as_str()?, another));
+        let secrets: Vec<_> = view.secrets.iter().copied().filter_map(secret).collect();
         let has_it = |secret: &str| text.as_ref().is_ok_and(|text| text.contains(secret));
-        let lost = secret.filter(|(_, secret, _)| !has_it(secret));
-        let written = text.and_then(|text| self.text(&text));
-        match (secret, lost) {
-            (_, Some((field, _, another))) => self.note(&format!(
+        let lost: Vec<_> = secrets.iter().filter(|(_, secret, _)| !has_it(secret)).collect();
+        let written = match &text {
+            Ok(text) => self.text(text),
+            Err(_) => text.map(drop),
+        };
+        for (field, _, another) in &lost {
+            self.note(&format!(
                 "warning: the result leaves {field} out, which is never shown again; {another} makes another"
-            )),
-            (Some(_), None) => self.advice("The secret is shown this once: keep it now."),
-            (None, None) => {}
+            ));
+        }
+        match secrets.len() {
+            0 => {}
+            1 if lost.is_empty() => self.advice("The secret is shown this once: keep it now."),
+            _ if lost.is_empty() => self.advice("The secrets are shown this once: keep them now."),
+            _ => {}
         }
         written
     }
@@ -339,7 +352,8 @@ fn joined(lines: Vec<String>) -> String {
 pub(crate) fn counted(count: u64, what: &str) -> String {
     let what = what.replace('_', " ");
     let (first, rest) = what.split_once(' ').unwrap_or((&what, ""));
-    match (count, first.strip_suffix('s')) {
+    let one = first.strip_suffix("ies").map(|start| format!("{start}y"));
+    match (count, one.or_else(|| first.strip_suffix('s').map(str::to_owned))) {
         (1, Some(one)) => format!("1 {one} {rest}").trim_end().to_owned(),
         _ => format!("{count} {what}"),
     }

@@ -48,3 +48,28 @@ impl<'a> Progress<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pulse_core::time::{ManualClock, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn work_that_is_soon_done_and_work_that_nobody_watches_show_no_bar() {
+        for allowed in [true, false] {
+            let clock = ManualClock::new(Timestamp::from_secs(1));
+            let mut progress = Progress { bar: None, clock: &clock, began: clock.monotonic(), what: "backup", allowed };
+            clock.advance(PATIENCE);
+            progress.at(1, 10);
+            assert!(progress.bar.is_none(), "a bar within the first {PATIENCE:?}");
+            clock.advance(Duration::from_millis(1));
+            progress.at(2, 10);
+            assert_eq!(
+                progress.bar.as_ref().map(|bar| (bar.position(), bar.length())),
+                allowed.then_some((2, Some(10)))
+            );
+            progress.finish();
+        }
+    }
+}

@@ -15,14 +15,14 @@ pub struct View {
     pub id: &'static str,
     /// What `-o name` prints, if the thing has it.
     pub name: &'static str,
-    /// The field with a secret that is shown once, and the command that makes another.
-    pub secret: Option<(&'static str, &'static str)>,
+    /// The fields with secrets that are shown once, each with the command that makes another.
+    pub secrets: &'static [(&'static str, &'static str)],
 }
 
 impl View {
     /// A view of a thing with `id` and `name`.
     pub const fn new(list: &'static [&'static str], wide: &'static [&'static str]) -> Self {
-        Self { list, wide, detail: &[], id: "id", name: "name", secret: None }
+        Self { list, wide, detail: &[], id: "id", name: "name", secrets: &[] }
     }
 
     /// The names of the fields that it has, without those below them.
@@ -43,10 +43,10 @@ impl View {
         Self { detail, ..self }
     }
 
-    /// With a field that has a secret once, when it was just made; `another` is the command that makes another.
+    /// With fields that have a secret once, when it was just made, each with the command that makes another.
     #[must_use]
-    pub const fn shown_once(self, field: &'static str, another: &'static str) -> Self {
-        Self { secret: Some((field, another)), ..self }
+    pub const fn shown_once(self, secrets: &'static [(&'static str, &'static str)]) -> Self {
+        Self { secrets, ..self }
     }
 
     /// With another field for `-q` and `-o name`.

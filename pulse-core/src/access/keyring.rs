@@ -4,6 +4,7 @@
 //! number stays the same. The daemon's worker reads it twice a second; where nobody does, as in a local command line, it
 //! is read when a record is older than [`MAX_STALE`], and when it cannot be read, no record is honoured.
 
+mod operator;
 mod record;
 mod uses;
 
@@ -24,11 +25,12 @@ use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex, Semaphore};
 
+use self::operator::Operator;
 use super::{
     caller::{Caller, KeyCaller, OperatorVia, unauthenticated},
     key::{self, Presented},
     network,
-    pepper::{CheckedDigest, Digest, Peppers},
+    pepper::{Digest, Peppers},
 };
 use crate::{
     error::{Code, Error, Result},
@@ -36,7 +38,7 @@ use crate::{
     limit::{Limiter, Rate},
     metrics::Metrics,
     model::{api_key::KeyStatus, key_use::KeyUse, organization::Organization, project::ProjectState, tenant::Tenant},
-    repo::{api_keys::ApiKeys, operator_token::OperatorToken, organizations::Organizations, projects::Projects},
+    repo::{api_keys::ApiKeys, bans::Bans, organizations::Organizations, projects::Projects},
     secret::Secret,
     store::SharedStore,
     time::Clock,
@@ -81,6 +83,7 @@ pub enum Credentials<'a> {
 /// Verifies credentials and knows the tenants of recent calls.
 pub struct Keyring {
     store: SharedStore,
+    bans: Bans,
     keys: ApiKeys,
     projects: Projects,
     organizations: Organizations,
@@ -104,14 +107,6 @@ pub struct Keyring {
     rehashed: Rehashed,
 }
 
-/// What the operator's token is checked against.
-enum Operator {
-    /// The settings' token.
-    Given(CheckedDigest),
-    /// The store's, as it was read in this epoch.
-    Stored { digest: Option<CheckedDigest>, epoch: u64 },
-}
-
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keyring").field("records", &self.records.len()).finish_non_exhaustive()
@@ -123,6 +118,7 @@ impl Keyring {
     pub fn new(store: SharedStore, peppers: Peppers, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         let now = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         Self {
+            bans: Bans(store.clone()),
             keys: ApiKeys(store.clone()),
             projects: Projects(store.clone()),
             organizations: Organizations(store.clone()),
@@ -136,20 +132,13 @@ impl Keyring {
             orgs: Cache::new(TENANT_CAPACITY),
             lookups: Semaphore::new(LOOKUPS_AT_ONCE),
             failures: Limiter::new(100_000),
-            operator: RwLock::new(Operator::Stored { digest: None, epoch: 0 }),
+            operator: RwLock::new(Operator::unread()),
             epoch: AtomicU64::new(1),
             generation: AtomicU64::new(0),
             confirmed_millis: AtomicU64::new(now),
             catching_up: Mutex::default(),
             uses: Uses::default(),
             rehashed: Rehashed::default(),
-        }
-    }
-
-    /// Takes the operator's token from the settings, instead of the store's.
-    pub fn give_operator_token(&self, token: &Secret) {
-        if let Some(digest) = self.peppers.decode(&self.digest(token)) {
-            *self.operator.write() = Operator::Given(digest);
         }
     }
 
@@ -179,37 +168,6 @@ impl Keyring {
         self.check_state(&record, ip)?;
         self.note_use(&record, secret, ip);
         Ok(Caller::Key(KeyCaller { record, ip }))
-    }
-
-    /// Whether this is the operator's token.
-    pub async fn is_operator(&self, secret: &str) -> Result<bool> {
-        if let Operator::Given(digest) = &*self.operator.read() {
-            return Ok(self.peppers.matches(digest, secret));
-        }
-        if key::parse(secret) != Some(Presented::Admin) {
-            return Ok(false);
-        }
-        self.ensure_fresh().await?;
-        let Some(digest) = self.stored_operator().await? else { return Ok(false) };
-        let matches = self.peppers.matches(&digest, secret);
-        if matches && digest.previous {
-            self.rehashed.note(Outdated::Operator, self.peppers.digest(secret));
-        }
-        Ok(matches)
-    }
-
-    /// The digest of the store's token, from memory when it was read since the caches were dropped.
-    async fn stored_operator(&self) -> Result<Option<CheckedDigest>> {
-        let now = self.epoch.load(Ordering::SeqCst);
-        if let Operator::Stored { digest, epoch } = &*self.operator.read()
-            && *epoch == now
-        {
-            return Ok(digest.clone());
-        }
-        let token = OperatorToken::read(&self.store).await?;
-        let digest = token.and_then(|token| self.peppers.decode(&token.digest));
-        *self.operator.write() = Operator::Stored { digest: digest.clone(), epoch: now };
-        Ok(digest)
     }
 
     /// Counts a failure and gives the one answer that all failures share.
@@ -252,7 +210,7 @@ impl Keyring {
         let permit = tokio::time::timeout(LOOKUP_PATIENCE, self.lookups.acquire()).await;
         let _permit = permit.ok().and_then(std::result::Result::ok).ok_or_else(overloaded)?;
         let epoch = self.epoch.load(Ordering::SeqCst);
-        let loaded = self.load(public_id).await?;
+        let loaded = self.load(id, public_id).await?;
         match &loaded {
             None => self.unknown.insert(id, self.millis() + NEGATIVE_MILLIS),
             // A record that was read before the caches were dropped may be out of date: used once, not kept.
@@ -273,11 +231,11 @@ impl Keyring {
         missing
     }
 
-    async fn load(&self, public_id: &str) -> Result<Option<Arc<KeyRecord>>> {
+    async fn load(&self, id: PublicId, public_id: &str) -> Result<Option<Arc<KeyRecord>>> {
         let Some(key) = self.keys.find(public_id).await? else { return Ok(None) };
         let Some(digest) = self.peppers.decode(&key.digest) else { return Ok(None) };
         let Some(tenant) = self.tenant(key.project_id).await? else { return Ok(None) };
-        Ok(Some(Arc::new(KeyRecord::new(key, tenant, digest))))
+        Ok(Some(Arc::new(KeyRecord::new(id, key, tenant, digest))))
     }
 
     /// The project and its organization, from memory when they are there.
@@ -289,7 +247,8 @@ impl Keyring {
         let epoch = self.epoch.load(Ordering::SeqCst);
         let Some(project) = self.projects.get(id).await? else { return Ok(None) };
         let Some(org) = self.organization(project.org_id).await? else { return Ok(None) };
-        let tenant = Tenant { org, project: Arc::new(project) };
+        let has_bans = self.bans.count(id, 1).await? > 0;
+        let tenant = Tenant::new(org, project, has_bans);
         self.keep(&self.tenants, id, &tenant, epoch);
         Ok(Some(tenant))
     }
@@ -347,6 +306,9 @@ impl Keyring {
             let (key_id, project_id) = (record.id, record.project.id);
             let last_used_at = self.clock.now();
             self.uses.note(key_id, KeyUse { key_id, project_id, last_used_at, last_used_ip: ip });
+            if record.status(last_used_at) == KeyStatus::Rotated {
+                tracing::warn!(%key_id, %project_id, ends_at = ?record.expires_at, "a key that was replaced is still used");
+            }
         }
         if record.digest.previous && !record.rehash_noted.swap(true, Ordering::Relaxed) {
             self.rehashed.note(Outdated::Key(record.project.id, record.id), self.peppers.digest(secret));
@@ -369,6 +331,11 @@ impl Keyring {
         if self.generation.swap(generation, Ordering::SeqCst) != generation {
             self.forget();
         }
+    }
+
+    /// Grows whenever what is kept is dropped: what somebody else keeps beside it is of the same age or older.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Drops everything that is kept.

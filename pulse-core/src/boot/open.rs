@@ -112,13 +112,24 @@ pub async fn open(
         clock,
         entropy,
         metrics,
+        engine: None,
     };
-    let assembled = assemble(assembly, role == Role::Daemon).await?;
+    let assembled = assemble(assembly, role == Role::Daemon).await.map_err(at_start)?;
     Ok(Opened { assembled, daemon_lock })
 }
 
-/// Refuses a user who does not own the store's file: what root makes there, the daemon's user could not open.
-fn check_owner(path: &Path) -> Result<()> {
+/// An error that ends a start. The general hint of an unreachable store speaks to callers of a daemon that runs.
+fn at_start(error: Error) -> Error {
+    if error.code() != Code::StoreUnavailable || error.hint_text() != Code::StoreUnavailable.info().hint {
+        return error;
+    }
+    error.hint("Check that the store which PULSE_STORE names runs, and that this machine can reach it.")
+}
+
+/// Refuses a user who does not own the store's file: what root makes beside it, the daemon's user could not open.
+///
+/// Errors: `forbidden`.
+pub fn check_owner(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
     if found.uid() == rustix::process::geteuid().as_raw() {
@@ -136,5 +147,19 @@ impl CommitObserver for Observer {
     fn committed(&self, jobs: usize, seconds: f64) {
         self.0.commit_seconds.observe(seconds);
         self.0.commit_group.observe(jobs as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_without_the_store_says_what_to_look_at() {
+        let hint = |error: Error| at_start(error).hint_text().to_owned();
+        let unreachable = hint(Error::store_unavailable("connection refused"));
+        assert!(unreachable.contains("PULSE_STORE") && !unreachable.contains("Retry-After"), "{unreachable}");
+        assert_eq!(hint(Error::store_unavailable("no space").hint("Make space.")), "Make space.");
+        assert_eq!(hint(Error::new(Code::StoreNewer, "newer")), Code::StoreNewer.info().hint);
     }
 }

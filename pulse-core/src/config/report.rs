@@ -12,13 +12,7 @@ pub(super) fn shown(sources: &Sources, store: &StoreLocation, dev: bool) -> Vec<
     };
     let row = |setting: &super::Setting| {
         let given = sources.get(setting.name);
-        let in_dev = |name: &str, text: &'static str| (dev && setting.name == name).then_some(text);
-        let default = match setting.name {
-            "PULSE_STORE" => file.as_str(),
-            _ => in_dev("LIVEKIT_API_KEY", "devkey")
-                .or(in_dev("LIVEKIT_API_SECRET", "secret"))
-                .unwrap_or(setting.default),
-        };
+        let default = if setting.name == "PULSE_STORE" { file.as_str() } else { setting.default_in(dev) };
         let (source, text) = given.unwrap_or((SourceKind::Default, default));
         let value = match text {
             "" => String::new(),
@@ -104,6 +98,8 @@ fn form(kind: Kind) -> String {
         Kind::Names => "names, with commas".to_owned(),
         Kind::Origins => "origins, with commas".to_owned(),
         Kind::LogFilter => "log filter".to_owned(),
+        Kind::KeyPairs => "pairs, with commas".to_owned(),
+        Kind::Schedule => "`default`, `plan` or seconds, with commas".to_owned(),
         Kind::Choice(choices) => words(choices),
         Kind::Pepper => "32 characters or more".to_owned(),
         Kind::MasterKey => "base64 of 32 bytes".to_owned(),

@@ -34,6 +34,10 @@ pub enum Kind {
     Origins,
     /// A level, or `target=level` pairs with commas between.
     LogFilter,
+    /// `KEY:SECRET` pairs, with commas between.
+    KeyPairs,
+    /// `default`, `plan`, or seconds with commas between.
+    Schedule,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// 32 characters or more.
@@ -66,6 +70,8 @@ pub struct Setting {
     pub kind: Kind,
     /// The value when nothing sets it; empty when there is none.
     pub default: &'static str,
+    /// The value instead of that one in a development start.
+    pub dev_default: Option<&'static str>,
     /// Whether the value is never shown.
     pub secret: bool,
     /// What becomes of it.
@@ -78,7 +84,7 @@ pub struct Setting {
 
 impl Setting {
     const fn new(group: &'static str, name: &'static str, kind: Kind, meaning: &'static str) -> Self {
-        Self { name, flag: None, kind, default: "", secret: false, used: Use::Used, group, meaning }
+        Self { name, flag: None, kind, default: "", dev_default: None, secret: false, used: Use::Used, group, meaning }
     }
 
     const fn flag(self, flag: &'static str) -> Self {
@@ -87,6 +93,15 @@ impl Setting {
 
     const fn default(self, default: &'static str) -> Self {
         Self { default, ..self }
+    }
+
+    const fn dev_default(self, default: &'static str) -> Self {
+        Self { dev_default: Some(default), ..self }
+    }
+
+    /// The value when nothing sets it, in a development start or in another one; empty when there is none.
+    pub fn default_in(&self, dev: bool) -> &'static str {
+        self.dev_default.filter(|_| dev).unwrap_or(self.default)
     }
 
     const fn secret(self) -> Self {
@@ -102,6 +117,7 @@ const SERVER: &str = "Server";
 const STORE: &str = "Store";
 const SECRETS: &str = "Secrets";
 const LIVEKIT: &str = "LiveKit";
+const WEBHOOKS: &str = "Events and webhooks";
 const EDGE: &str = "Edge";
 const OUTBOUND: &str = "Outbound connections";
 const LIMITS: &str = "Limits";
@@ -126,13 +142,20 @@ pub const TABLE: &[Setting] = &[
     Setting::new(SECRETS, "PULSE_MASTER_KEY", Kind::MasterKey, "Under which stored secrets are sealed. Made or required as API_KEY_PEPPER is.").secret(),
     Setting::new(SECRETS, "PULSE_ADMIN_TOKEN", Kind::AdminToken, "The operator's token. Without it one is made at the first start.").secret(),
     Setting::new(LIVEKIT, "LIVEKIT_HOST", Kind::Url(&["ws", "wss", "http", "https"]), "The LiveKit of projects without their own, as clients reach it.").default("ws://127.0.0.1:7880"),
-    Setting::new(LIVEKIT, "LIVEKIT_API_KEY", Kind::Text, "The name of that LiveKit's key."),
-    Setting::new(LIVEKIT, "LIVEKIT_API_SECRET", Kind::Text, "The secret of that LiveKit's key.").secret(),
+    Setting::new(LIVEKIT, "LIVEKIT_API_KEY", Kind::Text, "The name of that LiveKit's key.").dev_default("devkey"),
+    Setting::new(LIVEKIT, "LIVEKIT_API_SECRET", Kind::Text, "The secret of that LiveKit's key.").secret().dev_default("secret"),
     Setting::new(LIVEKIT, "PULSE_REGIONS", Kind::Names, "Regions beside us-east, eu-west and asia-south.").flag("regions"),
+    Setting::new(WEBHOOKS, "PULSE_WEBHOOK_SCHEDULE", Kind::Schedule, "After how many seconds each a failed delivery is tried again, for endpoints without a schedule of their own: default, plan, or seconds with commas between.").default("default"),
+    Setting::new(WEBHOOKS, "PULSE_WEBHOOK_CONCURRENCY", Kind::Count, "Deliveries under way at once.").default("256"),
+    Setting::new(WEBHOOKS, "PULSE_WEBHOOK_LEASE", Kind::Seconds, "After how many seconds a delivery that was taken and not ended is taken again; at least twice the longest timeout of an endpoint.").default("30"),
+    Setting::new(WEBHOOKS, "PULSE_EVENT_DAYS", Kind::Days, "For how many days events, deliveries and attempts are kept.").default("30"),
+    Setting::new(WEBHOOKS, "PULSE_SESSION_DAYS", Kind::Days, "For how many days sessions of rooms are kept.").default("760"),
     Setting::new(EDGE, "CORS_ORIGINS", Kind::Origins, "Origins whose pages may call the API from a browser. Reloaded on SIGHUP."),
     Setting::new(EDGE, "PULSE_TRUSTED_PROXIES", Kind::Networks, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").flag("trusted-proxies"),
     Setting::new(EDGE, "PULSE_HTTPS", Kind::Switch, "TLS is in front of Pulse: requests that a trusted proxy received without it are refused, and answers carry HSTS.").flag("https").default("false"),
     Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it; loopback stands for 127.0.0.0/8,::1/128.").flag("outbound-only"),
+    Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_NETWORKS", Kind::Networks, "Networks that webhooks may be sent to, and projects' own LiveKit servers be in, although they are not public: 10.0.0.0/8, or loopback, which --dev allows by itself. Without it customers can name public addresses only.").dev_default("loopback"),
+    Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_HTTP", Kind::Switch, "Whether webhooks may be sent, and projects' own LiveKit servers be called, without TLS, as --dev allows by itself.").default("false").dev_default("true"),
     Setting::new(LIMITS, "PULSE_MAX_CONNECTIONS", Kind::Count, "Connections at once; more wait to be accepted.").default("10000"),
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
     Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive, from their first byte on; on a new connection, from its start.").default("10"),
@@ -152,8 +175,6 @@ pub const TABLE: &[Setting] = &[
     Setting::new(LATER, "R2_ACCESS_KEY_ID", Kind::Text, "The R2 access key.").not_yet(),
     Setting::new(LATER, "R2_SECRET_ACCESS_KEY", Kind::Text, "The R2 secret.").secret().not_yet(),
     Setting::new(LATER, "R2_PUBLIC_URL", Kind::Url(HTTP), "Where the bucket is read from.").not_yet(),
-    Setting::new(LATER, "PULSE_WEBHOOK_ALLOW_NETWORKS", Kind::Networks, "Private networks to which webhooks may be sent.").not_yet(),
-    Setting::new(LATER, "PULSE_WEBHOOK_ALLOW_HTTP", Kind::Switch, "Whether webhooks may be sent without TLS.").default("false").not_yet(),
     Setting { used: Use::Ignored, ..Setting::new(LATER, "GIN_MODE", Kind::Text, "Known from other deployments; ignored.") },
 ];
 

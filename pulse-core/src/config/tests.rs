@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::outbound::Trust;
 
 fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -35,6 +36,23 @@ fn port_means_every_address_and_loopback_in_development() {
     assert_eq!(listen(&[("PORT", "9000"), ("PULSE_LISTEN", "127.0.0.1:1")]), "127.0.0.1:1");
     let faults = environment(&[("PULSE_DEV", "true"), ("PULSE_LISTEN", "0.0.0.0:1")]).err().unwrap();
     assert_eq!(faults[0].name, "PULSE_LISTEN");
+}
+
+#[test]
+fn customers_may_name_what_is_not_public_only_when_the_operator_says_so_or_in_development() {
+    let policy = |pairs: &[(&str, &str)]| environment(pairs).ok().unwrap().address_policy();
+    let saves = |policy: &AddressPolicy, url: &str| policy.check_url(&url.parse().unwrap(), Trust::Tenant).is_ok();
+    let (inside, plain) = ("https://10.1.2.3/in", "http://hooks.example/in");
+    let none = policy(&[]);
+    assert!(!saves(&none, inside) && !saves(&none, plain) && !saves(&none, "https://localhost/"));
+    let opened = policy(&[("PULSE_WEBHOOK_ALLOW_NETWORKS", "10.0.0.0/8"), ("PULSE_WEBHOOK_ALLOW_HTTP", "true")]);
+    assert!(saves(&opened, inside) && saves(&opened, plain) && !saves(&opened, "https://192.168.0.1/"));
+    let dev = policy(&[("PULSE_DEV", "true")]);
+    assert!(saves(&dev, "http://localhost:3000/hooks") && saves(&dev, "http://[::1]/") && !saves(&dev, inside));
+    let strict = policy(&[("PULSE_DEV", "true"), ("PULSE_WEBHOOK_ALLOW_HTTP", "false")]);
+    assert!(!saves(&strict, "http://localhost:3000/hooks"), "what is set wins over what --dev brings");
+    let shut = policy(&[("PULSE_WEBHOOK_ALLOW_NETWORKS", "10.0.0.0/8"), ("PULSE_OUTBOUND_ONLY", "loopback")]);
+    assert!(!saves(&shut, inside), "PULSE_OUTBOUND_ONLY stands above it");
 }
 
 #[test]
@@ -91,8 +109,10 @@ fn the_table_has_each_name_and_flag_once_and_its_defaults_are_valid() {
         let twice = |earlier: &Setting| earlier.flag.is_some() && earlier.flag == setting.flag;
         assert!(!TABLE[..position].iter().any(twice), "{:?} stands twice", setting.flag);
         assert!(setting.flag.is_none() || !setting.secret, "{} is a secret with a flag", setting.name);
-        if !setting.default.is_empty() {
-            assert_eq!(value::check(setting.kind, setting.default), Ok(()), "{}", setting.name);
+        for default in
+            [Some(setting.default), setting.dev_default].into_iter().flatten().filter(|text| !text.is_empty())
+        {
+            assert_eq!(value::check(setting.kind, default), Ok(()), "{}", setting.name);
         }
     }
 }

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::{StoreLocation, table::Kind};
-use crate::{access::pepper::MIN_PEPPER_CHARS, boot::MIN_ADMIN_TOKEN_CHARS, secret::Secret};
+use crate::{
+    access::pepper::MIN_PEPPER_CHARS, boot::MIN_ADMIN_TOKEN_CHARS, deliver::schedule::Schedule, secret::Secret,
+};
 
 type Parsed<T> = Result<T, String>;
 
@@ -32,6 +34,8 @@ pub(super) fn check(kind: Kind, text: &str) -> Parsed<()> {
         Kind::Names => names(text).map(drop),
         Kind::Origins => origins(text).map(drop),
         Kind::LogFilter => log_filter(text),
+        Kind::KeyPairs => key_pairs(text).map(drop),
+        Kind::Schedule => schedule(text).map(drop),
         Kind::Choice(words) if words.contains(&text) => Ok(()),
         Kind::Choice(words) => Err(format!("must be one of {}", words.join(", "))),
         Kind::Pepper if text.chars().count() >= MIN_PEPPER_CHARS => Ok(()),
@@ -126,6 +130,20 @@ pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
             .ok_or_else(|| "must be exact origins such as https://app.example, without a path and never *".to_owned())
     };
     elements(text).map(origin).collect()
+}
+
+/// `KEY:SECRET` pairs. A secret may hold a colon, a key cannot.
+pub(super) fn key_pairs(text: &str) -> Parsed<Vec<(String, Secret)>> {
+    let pair = |element: &str| {
+        let (key, secret) = element.split_once(':').filter(|(key, secret)| !key.is_empty() && !secret.is_empty())?;
+        Some((key.to_owned(), Secret::new(secret)))
+    };
+    let pairs: Option<Vec<_>> = elements(text).map(pair).collect();
+    pairs.ok_or_else(|| "must be KEY:SECRET pairs with commas between".to_owned())
+}
+
+pub(super) fn schedule(text: &str) -> Parsed<Schedule> {
+    text.parse().map_err(|refused: crate::model::text::Refused| refused.0)
 }
 
 fn log_filter(text: &str) -> Parsed<()> {

@@ -50,6 +50,8 @@ codes! {
         "The organization's plan does not include this" => "Ask the operator for another plan.";
     Suspended "project_suspended" 403 exit 7 false
         "The project is suspended" => "Ask the operator to resume the project.";
+    Banned "banned" 403 exit 7 false
+        "The identity is banned" => "Lift the ban with DELETE /v1/bans/{id}, or wait until it ends.";
     NotFound "not_found" 404 exit 5 false
         "There is no such thing, or the caller may not know of it" => "Check the id; lists show what this caller can see.";
     NoRoute "no_route" 404 exit 5 false

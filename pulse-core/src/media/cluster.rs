@@ -4,7 +4,7 @@ use crate::{
     access::seal::{Place, Sealer},
     error::{Code, Error, Result},
     id::ProjectId,
-    model::{project::Project, text::LiveKitUrl},
+    model::{tenant::TenantProject, text::LiveKitUrl},
     outbound::Outbound,
     secret::Secret,
     store::schema,
@@ -39,7 +39,7 @@ pub fn secret_place<'a>(id: &'a str, org: &'a str) -> Place<'a> {
 }
 
 /// The LiveKit of a project: its own, else the server's. Errors: `wrong_state` when neither has a key pair.
-pub fn signer_of(project: &Project, default: &Signer, sealer: &Sealer) -> Result<Signer> {
+pub fn signer_of(project: &TenantProject, default: &Signer, sealer: &Sealer) -> Result<Signer> {
     let Some(own) = &project.livekit_credentials else {
         if default.api_key.is_empty() || default.api_secret.expose().is_empty() {
             return Err(Error::new(Code::WrongState, "neither the project nor this server has a LiveKit key").hint(
@@ -67,8 +67,8 @@ pub fn http_url(url: &str) -> String {
 /// `OK` without credentials.
 pub async fn reach(outbound: &Outbound, url: &str) -> Result<()> {
     let answer = outbound.get(&http_url(url)).await?;
-    if answer.status().is_server_error() {
-        return Err(Error::new(Code::Unreachable, format!("LiveKit answers {}", answer.status())));
+    if answer.status.is_server_error() {
+        return Err(Error::new(Code::Unreachable, format!("LiveKit answers {}", answer.status)));
     }
     Ok(())
 }

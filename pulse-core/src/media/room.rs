@@ -88,6 +88,11 @@ impl WireRoom {
         Self(room.as_str().to_owned())
     }
 
+    /// A name as LiveKit says it, whoever made it.
+    pub fn heard(name: String) -> Self {
+        Self(name)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

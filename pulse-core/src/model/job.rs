@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{entropy::Entropy, id::JobId, time::Timestamp};
+use crate::{
+    entropy::Entropy,
+    id::{JobId, ProjectId},
+    media::room::RoomName,
+    time::Timestamp,
+};
 
 /// What a worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +21,50 @@ pub enum JobKind {
     PurgeOrganization,
     /// Remove a deleted project for good, children first.
     PurgeProject,
+    /// Close the spans that a room's end left open, and add the session up.
+    SettleSession,
+    /// Take a participant who may not be there out of a room.
+    RemoveParticipant,
+    /// Take up webhooks without a project, now that the egress or ingress that they name is known.
+    AdoptUnclaimed,
+    /// End the deliveries of an endpoint that was deleted.
+    CancelDeliveries,
+}
+
+/// What else is to be known for a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "for")]
+pub enum JobDetail {
+    /// Nothing.
+    #[default]
+    None,
+    /// For [`JobKind::RemoveParticipant`], whose target is the project.
+    Removal {
+        /// Which LiveKit.
+        cluster: String,
+        /// The room.
+        room: RoomName,
+        /// Who.
+        identity: String,
+        /// The connection.
+        sid: String,
+        /// Why: `banned` or `revoked`.
+        reason: String,
+    },
+    /// For [`JobKind::AdoptUnclaimed`], whose target is the egress or ingress.
+    Adoption {
+        /// Which LiveKit.
+        cluster: String,
+        /// The project that it turned out to be of.
+        project_id: ProjectId,
+    },
+}
+
+impl JobDetail {
+    /// Whether there is nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// A row of the queue.
@@ -35,12 +84,21 @@ pub struct Job {
     pub attempts: i64,
     /// Who caused it, for the audit.
     pub request_id: String,
+    /// What else is to be known for it.
+    #[serde(default, skip_serializing_if = "JobDetail::is_none")]
+    pub detail: JobDetail,
     /// Grows by one with each change.
     #[serde(skip)]
     pub version: u64,
 }
 
 impl Job {
+    /// The same with what else is to be known.
+    #[must_use]
+    pub fn with(self, detail: JobDetail) -> Self {
+        Self { detail, ..self }
+    }
+
     /// A job that is recorded `now`, is due at `due_at`, and comes from the request of that id.
     pub fn new(
         kind: JobKind,
@@ -57,6 +115,7 @@ impl Job {
             created_at: now,
             attempts: 0,
             request_id: request_id.to_owned(),
+            detail: JobDetail::None,
             version: 0,
         }
     }

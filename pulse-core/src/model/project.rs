@@ -57,8 +57,7 @@ pub struct LiveKitCredentials {
     pub api_secret: Sealed,
 }
 
-/// A project as it is stored; `version` is the store's. Large parts that few projects have are boxed, because many are
-/// kept in memory.
+/// A project as it is stored; `version` is the store's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// The id.
@@ -129,9 +128,9 @@ pub struct ProjectView {
     pub name: Name,
     /// The current primary key's public text; it opens nothing alone.
     pub pulse_api_key: Option<String>,
-    /// Where its webhooks go.
+    /// Where its webhooks go: the address of its first webhook endpoint, which comes, changes and goes with it.
     pub webhook_url: Option<WebhookUrl>,
-    /// Whether anything is sent to `webhook_url` yet.
+    /// Whether the endpoint of `webhook_url` is active: there, and neither paused nor disabled.
     pub webhook_active: bool,
     /// Where its recordings go, without credentials.
     pub storage_config: Option<StorageView>,
@@ -166,8 +165,8 @@ pub struct ProjectView {
 }
 
 impl Project {
-    /// What a caller sees.
-    pub fn view(&self) -> ProjectView {
+    /// What a caller sees; `webhook_active` says whether the endpoint of its `webhook_url` is active.
+    pub fn view(&self, webhook_active: bool) -> ProjectView {
         let own = self.clone();
         ProjectView {
             id: own.id,
@@ -175,7 +174,7 @@ impl Project {
             name: own.name,
             pulse_api_key: own.pulse_api_key,
             webhook_url: own.webhook_url,
-            webhook_active: false,
+            webhook_active,
             storage_config: own.storage_config.as_deref().map(StorageConfig::view),
             livekit_url: own.livekit_url,
             own_livekit: own.livekit_credentials.is_some(),

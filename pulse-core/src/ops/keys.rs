@@ -4,8 +4,10 @@
 //! about all keys of a project, such as "never without one", hold when two changes come at once. No key can get hold of
 //! one that may more than itself: whatever makes a secret goes through `Draft::make`.
 
+mod draft;
 mod rotation;
 
+pub(super) use draft::first_key;
 pub use rotation::{CancelRotation, CommitRotation, RegenerateKeys, RotateKey, RotatedKey, Rotation};
 
 use std::sync::Arc;
@@ -14,13 +16,11 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use draft::Draft;
+
 use super::diff::{changes, target};
 use crate::{
-    access::{
-        Permission, Permissions,
-        key::{self, Environment},
-        keyring::KeyRecord,
-    },
+    access::{Permission, Permissions, key::Environment},
     error::{Code, Error, Fault, Result},
     id::{KeyId, ProjectId},
     model::{
@@ -53,97 +53,6 @@ fn cut(created: CreatedKey) -> CreatedKey {
     CreatedKey { pulse_api_secret: None, ..created }
 }
 
-/// What a new key is to be.
-struct Draft {
-    project: ProjectId,
-    name: Name,
-    environment: Environment,
-    scopes: Permissions,
-    constraints: Constraints,
-    networks: Vec<IpNet>,
-    expires_at: Option<Timestamp>,
-}
-
-impl Draft {
-    /// A key like `old`, as long as it lives.
-    fn successor(old: &ApiKey, now: Timestamp) -> Self {
-        Self {
-            project: old.project_id,
-            name: old.name.clone(),
-            environment: old.environment,
-            scopes: old.scopes,
-            constraints: old.constraints.clone(),
-            networks: old.networks.clone(),
-            expires_at: old.expires_at.filter(|end| *end > now),
-        }
-    }
-
-    /// The key and its secret. Refuses a caller that is a key and may less than the new one.
-    fn make(self, cx: &Cx<'_>) -> Result<(ApiKey, SecretText)> {
-        if let Some(maker) = cx.call.caller.key() {
-            self.check_maker(maker)?;
-        }
-        let fresh = key::generate(self.environment, cx.parts.entropy.as_ref());
-        let key = ApiKey {
-            id: KeyId::new(cx.now, cx.parts.entropy.as_ref()),
-            project_id: self.project,
-            public_id: fresh.public_id,
-            name: self.name,
-            environment: self.environment,
-            scopes: self.scopes,
-            constraints: self.constraints,
-            networks: self.networks,
-            state: KeyState::Active,
-            primary: false,
-            expires_at: self.expires_at,
-            final_expires_at: None,
-            rotated_to: None,
-            rotated_from: None,
-            revoked_at: None,
-            created_by: cx.call.caller.id(),
-            created_at: cx.now,
-            digest: cx.parts.keyring.digest(&fresh.secret),
-            version: 1,
-        };
-        Ok((key, SecretText::new(fresh.secret.expose())))
-    }
-
-    fn check_maker(&self, maker: &KeyRecord) -> Result<()> {
-        let refuse = |text: String| Err(Error::new(Code::Forbidden, text));
-        if let Some(missing) = maker.scopes.missing(self.scopes) {
-            return refuse(format!("this key lacks the scope {missing} and cannot give it on"));
-        }
-        let same = |what| refuse(format!("a key with {what} can only make keys with the same {what}"));
-        if maker.constraints().is_some_and(|own| self.constraints != *own) {
-            return same("constraints");
-        }
-        if !maker.networks().is_empty() && self.networks != maker.networks() {
-            return same("networks");
-        }
-        match (maker.expires_at, self.expires_at) {
-            (Some(end), own) if own.is_none_or(|own| own > end) => {
-                refuse(format!("this key ends at {end} and cannot make one that works longer"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The key that is made with a project: its primary, with every scope but managing keys and storage credentials.
-pub(super) fn first_key(cx: &Cx<'_>, project: ProjectId) -> Result<(ApiKey, SecretText)> {
-    let draft = Draft {
-        project,
-        name: "default".parse().map_err(Error::internal)?,
-        environment: Environment::Live,
-        scopes: Permissions::default_key(),
-        constraints: Constraints::default(),
-        networks: Vec::new(),
-        expires_at: None,
-    };
-    let (key, secret) = draft.make(cx)?;
-    Ok((ApiKey { primary: true, ..key }, secret))
-}
-
 fn key_target(key: &ApiKey) -> Target {
     target("key", key.id, Some(key.name.to_string()))
 }
@@ -162,7 +71,8 @@ async fn project(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
 /// The project as it is now, for another key; refuses when it cannot be used.
 async fn usable_project(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
     let project = project(cx, id).await?;
-    Tenant { org: Arc::clone(&cx.tenant()?.org), project: Arc::new(project.clone()) }.check_usable()?;
+    let tenant = cx.tenant()?;
+    Tenant::new(Arc::clone(&tenant.org), project.clone(), tenant.project.has_bans).check_usable()?;
     Ok(project)
 }
 
@@ -440,10 +350,9 @@ impl Operation for RevokeKey {
             return Err(Error::new(Code::LastKey, format!("key {} is the last of project {}", before.id, self.id)));
         }
         let after = revoked(cx, &before).replaced_in(&mut batch)?;
-        // Who asks for a key's end wants that of a successor too that somebody has begun to make from it.
-        let unborn = live.iter().find(|key| Some(key.id) == before.rotated_to && key.state == KeyState::Pending);
+        let unborn = unborn(&live, &before);
         if let Some(unborn) = unborn {
-            revoked(cx, unborn).replaced_in(&mut batch)?;
+            revoked(cx, unborn).replace_in(&mut batch)?;
         }
         let heir = staying().max_by_key(|key| key.id).filter(|_| before.primary);
         if before.primary {
@@ -454,6 +363,11 @@ impl Operation for RevokeKey {
         let trail = trail(&project, &touched, Some(&before), &after);
         Ok(Planned::write(shown(cx, &after).await?, batch, trail).touching("keys_left", others as u64))
     }
+}
+
+/// The successor that somebody has begun to make from the key. Who ends a key wants the end of that one, too.
+fn unborn<'a>(live: &'a [ApiKey], key: &ApiKey) -> Option<&'a ApiKey> {
+    live.iter().find(|other| Some(other.id) == key.rotated_to && other.state == KeyState::Pending)
 }
 
 fn revoked(cx: &Cx<'_>, key: &ApiKey) -> ApiKey {

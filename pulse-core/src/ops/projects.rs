@@ -1,4 +1,5 @@
-//! Projects: create, list, get, update; `lifecycle` stops them and lets them go on.
+//! Projects: create, list, get, update; `lifecycle` stops them and lets them go on. The webhook endpoint of a project's
+//! `webhook_url` follows the field in the same batch.
 
 mod lifecycle;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     diff::{changes, target},
+    endpoints::{self, Followed, url_fault},
     keys,
 };
 use crate::{
@@ -23,9 +25,10 @@ use crate::{
         organization::Plan,
         project::{DEFAULT_REGION, KNOWN_REGIONS, Limits, LiveKitCredentials, Project, ProjectState, ProjectView},
         storage::{StorageConfig, StorageInput},
-        text::{HttpUrl, LabelFilter, Labels, LiveKitUrl, Name, PresetName, RegionName, WebhookUrl},
+        text::{LabelFilter, Labels, LiveKitUrl, Name, PresetName, RegionName, WebhookUrl},
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
+    outbound::Trust,
     page::{Cursor, Page, PageLimit},
     patch::Patch,
     repo::{Document, projects::ProjectFilter},
@@ -51,12 +54,32 @@ async fn read(cx: &Cx<'_>, id: ProjectId) -> Result<Project> {
     Ok(project)
 }
 
+/// The project as a caller sees it.
+async fn shown(cx: &Cx<'_>, project: &Project) -> Result<ProjectView> {
+    // Most have no `webhook_url`, and one without has no endpoint of it.
+    let active = project.webhook_url.is_some() && cx.parts.endpoints.is_webhook_url_active(project.id).await?;
+    Ok(project.view(active))
+}
+
 /// The plan of replacing a project by its changed form.
-fn replacing(before: &Project, after: Project) -> Result<Planned<ProjectView>> {
+async fn replacing(cx: &Cx<'_>, before: &Project, after: Project) -> Result<Planned<ProjectView>> {
     let mut batch = Batch::new();
-    let shown = after.replaced_in(&mut batch)?;
+    let after = after.replaced_in(&mut batch)?;
     batch.bump_generation();
-    Ok(Planned::write(shown.view(), batch, trail(Some(before), &shown)))
+    Ok(Planned::write(shown(cx, &after).await?, batch, trail(Some(before), &after)))
+}
+
+/// Adds the endpoint that a change of `webhook_url` touched to the trail, and what hangs on it to the counts.
+fn with_endpoint<O>(mut planned: Planned<O>, followed: &Followed) -> Planned<O> {
+    let Some(endpoint) = &followed.touched else { return planned };
+    planned.trail.targets.push(target("endpoint", endpoint.id, Some(endpoint.url.to_string())));
+    if followed.secret.is_some() {
+        planned = planned.touching("endpoints", 1);
+    }
+    match followed.pending {
+        Some(pending) => planned.touching("deliveries_pending", pending),
+        None => planned,
+    }
 }
 
 fn region_fault(cx: &Cx<'_>, region: &RegionName) -> Option<Fault> {
@@ -68,26 +91,28 @@ fn region_fault(cx: &Cx<'_>, region: &RegionName) -> Option<Fault> {
     })
 }
 
-/// Faults of literal addresses to which this installation never connects. Names are judged when they are resolved.
+/// Faults of addresses to which this installation never connects: what a URL tells by itself. Names are judged when they
+/// are resolved. The installation's own LiveKit is the operator's word, and may be anywhere.
 fn address_faults(
     cx: &Cx<'_>,
     livekit: Option<&LiveKitUrl>,
     webhook: Option<&WebhookUrl>,
     storage: Option<&StorageInput>,
 ) -> Vec<Fault> {
-    let urls = [
-        ("livekit_url", livekit.map(LiveKitUrl::as_str)),
-        ("webhook_url", webhook.map(WebhookUrl::as_str)),
-        ("storage_config.endpoint", storage.and_then(|storage| storage.endpoint.as_ref()).map(HttpUrl::as_str)),
-    ];
     let policy = cx.parts.outbound.policy();
-    let outside = |text: &str| {
-        text.parse().is_ok_and(|url| policy.check_literal(&url).is_err()) && text != cx.parts.settings.livekit.url
+    let fault = |field: &str, text: &str, trust: Trust| {
+        let refusal = policy.check_url(&text.parse().ok()?, trust).err()?;
+        Some(Fault::new(field, refusal.code(), refusal.to_string()))
     };
-    urls.into_iter()
-        .filter(|(_, url)| url.is_some_and(outside))
-        .map(|(field, _)| Fault::new(field, "address_not_allowed", "is an address to which Pulse does not connect"))
-        .collect()
+    let own = livekit.map(LiveKitUrl::as_str).filter(|url| *url != cx.parts.settings.livekit.url);
+    let endpoint = storage.and_then(|storage| storage.endpoint.as_ref());
+    let faults = [
+        own.and_then(|url| fault("livekit_url", url, Trust::Tenant)),
+        webhook.and_then(|url| url_fault(cx.parts, "webhook_url", url)),
+        // Uploads to it are LiveKit's egress's business; Pulse itself goes there only within PULSE_OUTBOUND_ONLY.
+        endpoint.and_then(|url| fault("storage_config.endpoint", url.as_str(), Trust::Operator)),
+    ];
+    faults.into_iter().flatten().collect()
 }
 
 fn seal_storage(cx: &Cx<'_>, input: &StorageInput, id: &str, org: &str) -> Result<Box<StorageConfig>> {
@@ -134,6 +159,20 @@ pub struct CreatedProject {
     /// The secret of its first key: shown now and never again. Absent in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulse_api_secret: Option<SecretText>,
+    /// The signing secret of the webhook endpoint of `webhook_url`: shown now and never again. Absent in a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretText>,
+}
+
+/// A changed project and, when a webhook endpoint was made for its `webhook_url`, this once its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UpdatedProject {
+    /// The project.
+    #[serde(flatten)]
+    pub project: ProjectView,
+    /// The signing secret of the endpoint that was made: shown now and never again. Absent when none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretText>,
 }
 
 /// Create a project with its first key.
@@ -150,7 +189,7 @@ pub struct CreateProject {
     /// Labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
-    /// Where its webhooks go.
+    /// Where its webhooks go: makes its first webhook endpoint, for every type of event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<WebhookUrl>,
     /// Where its recordings go.
@@ -217,7 +256,7 @@ impl Operation for CreateProject {
     }
 
     fn without_secrets(output: CreatedProject) -> CreatedProject {
-        CreatedProject { pulse_api_secret: None, ..output }
+        CreatedProject { pulse_api_secret: None, webhook_secret: None, ..output }
     }
 
     fn conflict(&self, collection: &'static str, _: &'static str) -> Option<Error> {
@@ -267,11 +306,19 @@ impl Operation for CreateProject {
         org.require_in(&mut batch);
         project.insert_into(&mut batch)?;
         key.insert_into(&mut batch)?;
-        cx.parts.keys.key_set(id).await?.guard(&mut batch)?;
+        // Of a new project, the endpoint's own guard is this one.
+        let followed = endpoints::follow(cx, &project, &self.webhook_url.clone().into(), &mut batch).await?;
+        if followed.touched.is_none() {
+            cx.parts.keys.key_set(id).await?.guard(&mut batch)?;
+        }
         let mut trail = trail(None, &project);
         trail.targets.push(target("key", key.id, Some(key.name.to_string())));
-        let output = CreatedProject { project: project.view(), pulse_api_secret: Some(secret) };
-        Ok(Planned::write(output, batch, trail).touching("keys", 1))
+        let output = CreatedProject {
+            project: project.view(followed.active),
+            pulse_api_secret: Some(secret),
+            webhook_secret: followed.secret.clone(),
+        };
+        Ok(with_endpoint(Planned::write(output, batch, trail), &followed).touching("keys", 1))
     }
 }
 
@@ -336,7 +383,11 @@ impl Operation for ListProjects {
             }
             page.data = kept;
         }
-        Ok(Planned::read(page))
+        let mut data = Vec::with_capacity(page.data.len());
+        for project in &page.data {
+            data.push(shown(cx, project).await?);
+        }
+        Ok(Planned::read(Page { data, next_cursor: page.next_cursor }))
     }
 }
 
@@ -361,7 +412,7 @@ impl Operation for GetProject {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
-        Ok(Planned::read(read(cx, self.id).await?.view()))
+        Ok(Planned::read(shown(cx, &read(cx, self.id).await?).await?))
     }
 }
 
@@ -377,7 +428,7 @@ pub struct UpdateProject {
     /// All labels anew.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub labels: Patch<Labels>,
-    /// Where its webhooks go.
+    /// Where its webhooks go: makes or moves the webhook endpoint of this field; `null` deletes it.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub webhook_url: Patch<WebhookUrl>,
     /// Where its recordings go, whole, credentials included.
@@ -464,7 +515,7 @@ fn merged<T: Clone + Default>(patch: &Patch<T>, current: &T) -> T {
 }
 
 impl Operation for UpdateProject {
-    type Output = ProjectView;
+    type Output = UpdatedProject;
     const META: Meta = Meta::mutation(
         "projects.update",
         Method::Put,
@@ -472,6 +523,7 @@ impl Operation for UpdateProject {
         &[Permission::ProjectWrite, Permission::ProjectAdmin, Permission::System],
         "Change a project; absent fields stay, null clears",
     )
+    .reveals()
     .versioned();
 
     fn scope(&self) -> Scope {
@@ -492,15 +544,19 @@ impl Operation for UpdateProject {
         self.version
     }
 
-    fn version_of(output: &ProjectView) -> Option<u64> {
-        Some(output.version)
+    fn version_of(output: &UpdatedProject) -> Option<u64> {
+        Some(output.project.version)
+    }
+
+    fn without_secrets(output: UpdatedProject) -> UpdatedProject {
+        UpdatedProject { webhook_secret: None, ..output }
     }
 
     fn conflict(&self, collection: &'static str, _: &'static str) -> Option<Error> {
         self.name.as_ref().filter(|_| collection == schema::PROJECTS.name).map(name_taken)
     }
 
-    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
+    async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<UpdatedProject>> {
         faults_or(self.faults(cx), ())?;
         let before = read(cx, self.id).await?;
         if before.state == ProjectState::Deleted {
@@ -508,10 +564,17 @@ impl Operation for UpdateProject {
         }
         let mut after = before.clone();
         self.apply(cx, &mut after)?;
-        if after == before {
-            return Ok(Planned::read(before.view()));
+        let mut batch = Batch::new();
+        let followed = endpoints::follow(cx, &after, &self.webhook_url, &mut batch).await?;
+        if after == before && batch.is_empty() {
+            let project = before.view(followed.active);
+            return Ok(Planned::read(UpdatedProject { project, webhook_secret: None }));
         }
         after.updated_at = cx.now;
-        replacing(&before, after)
+        let after = after.replaced_in(&mut batch)?;
+        batch.bump_generation();
+        let project = after.view(followed.active);
+        let output = UpdatedProject { project, webhook_secret: followed.secret.clone() };
+        Ok(with_endpoint(Planned::write(output, batch, trail(Some(&before), &after)), &followed))
     }
 }

@@ -16,7 +16,7 @@ pub use revoke::RevokeTokens;
 pub use validate::{Reason, ReasonCode, ShownClaims, ValidateToken, Validation};
 
 use crate::{
-    access::{Permission, keyring::KeyRecord},
+    access::Permission,
     error::{Code, Error, Result},
     id::ProjectId,
     media::{
@@ -26,6 +26,7 @@ use crate::{
         token::{self, Jti},
     },
     model::{
+        ban::Ban,
         project::ProjectState,
         text::{PresetName, RegionName},
     },
@@ -123,6 +124,7 @@ impl Operation for CreateToken {
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<MediaToken>> {
+        check_ban(cx, self.identity.as_str(), &self.room_name).await?;
         let minted = mint::mint(cx, self)?;
         cx.parts.metrics.tokens.with_label_values(&["create"]).inc();
         Ok(Planned::read(minted))
@@ -233,7 +235,7 @@ impl Operation for TokenSource {
     .lenient();
 
     fn scope(&self) -> Scope {
-        Scope::CallerProject(None)
+        Scope::OwnProject
     }
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<TokenSourceAnswer>> {
@@ -261,20 +263,36 @@ impl Operation for TokenSource {
             region: None,
             room_config: self.room_config.clone(),
         };
+        check_ban(cx, request.identity.as_str(), &request.room_name).await?;
         let minted = mint::mint(cx, &request)?;
         cx.parts.metrics.tokens.with_label_values(&["token_source"]).inc();
         Ok(Planned::read(TokenSourceAnswer { server_url: minted.server_url, participant_token: minted.token }))
     }
 }
 
+/// Refuses an identity that is banned from the room.
+async fn check_ban(cx: &Cx<'_>, identity: &str, room: &RoomName) -> Result<()> {
+    match ban_of(cx, identity, room).await? {
+        None => Ok(()),
+        Some(ban) => {
+            Err(Error::new(Code::Banned, format!("{identity} is banned from the room {room} (ban {})", ban.id)))
+        }
+    }
+}
+
+/// The ban that keeps an identity out of the room now.
+async fn ban_of(cx: &Cx<'_>, identity: &str, room: &RoomName) -> Result<Option<Ban>> {
+    let project = cx.tenant()?.project.id;
+    // What a key remembers of its project may be a moment old: a ban holds from the moment at which it is made.
+    if !cx.parts.keyring.tenant(project).await?.is_some_and(|tenant| tenant.project.has_bans) {
+        return Ok(None);
+    }
+    cx.parts.bans.keeping_out(project, identity, room, cx.now).await
+}
+
 /// Refuses when the caller is a key that is bound to other rooms; `None` stands for tokens of every room.
 fn check_room(cx: &Cx<'_>, room: Option<&RoomName>) -> Result<()> {
-    let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
-    if constraints.is_none_or(|constraints| constraints.allow_room(room)) {
-        return Ok(());
-    }
-    let what = room.map_or_else(|| "whatever their room".to_owned(), |room| format!("for the room {room}"));
-    Err(Error::new(Code::Forbidden, format!("this key may not have to do with tokens {what}")))
+    super::bounds::check_room(cx, "tokens", room)
 }
 
 /// The longest life that the project allows, in seconds.

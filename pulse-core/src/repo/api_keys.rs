@@ -24,7 +24,8 @@ impl Document for ApiKey {
     }
 }
 
-/// One document a project: who changes the project's keys replaces it, so that two changes at once cannot both commit.
+/// One document a project: who changes the project's keys, or adds a webhook endpoint, replaces it, so that two changes at
+/// once cannot both commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeySet {
     project_id: ProjectId,
@@ -48,7 +49,7 @@ impl Document for KeySet {
 }
 
 impl KeySet {
-    /// Makes the batch the only one that changes this project's keys since the set was read.
+    /// Makes the batch the only one that changes this project's keys, or adds to its endpoints, since the set was read.
     pub fn guard(&self, batch: &mut Batch) -> Result<()> {
         if self.version == 0 { self.insert_into(batch) } else { self.replace_in(batch) }
     }
@@ -70,7 +71,7 @@ impl ApiKeys {
         found.map(ApiKey::from_stored).transpose()
     }
 
-    /// The guard of the project's set of keys.
+    /// The guard of the project's set of keys, and of its number of webhook endpoints.
     pub async fn key_set(&self, project: ProjectId) -> Result<KeySet> {
         let stored = get(&self.0, &project.to_string()).await?;
         Ok(stored.unwrap_or(KeySet { project_id: project, version: 0 }))

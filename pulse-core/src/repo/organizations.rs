@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, Visible, document_basics, get, page, page_of_one};
+use super::{Document, Visible, add_searched, document_basics, get, page, page_of_one, searched};
 use crate::{
     error::Result,
     id::OrgId,
@@ -20,11 +20,7 @@ impl Document for Organization {
     document_basics!();
 
     fn derive(&self, doc: &mut Map<String, Value>) {
-        doc.insert("label_pairs".into(), json!(self.labels.pairs()));
-        doc.insert("name_key".into(), self.name.folded().into());
-        if self.deleted_at.is_none() {
-            doc.insert("living_name".into(), self.name.folded().into());
-        }
+        add_searched(doc, &self.name, &self.labels, self.deleted_at.is_none());
     }
 }
 
@@ -63,12 +59,8 @@ impl Organizations {
             Some(label) => Scan::new(Organization::COLLECTION, "label", vec![label.pair().into()]),
             None => Scan::new(Organization::COLLECTION, schema::PRIMARY, Vec::new()),
         };
-        scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
         scan.filter.extend(filter.plan.map(|plan| Condition::Eq("plan", json!(plan))));
-        scan.filter.extend(filter.labels.iter().map(|label| Condition::Contains("label_pairs", label.pair().into())));
-        if !filter.include_deleted {
-            scan.filter.push(Condition::Eq("deleted_at", Value::Null));
-        }
+        scan.filter.extend(searched(filter.name_prefix.as_ref(), &filter.labels, filter.include_deleted));
         match visible {
             Visible::Nothing => Ok(Page::empty()),
             Visible::Everything => {

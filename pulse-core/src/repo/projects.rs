@@ -1,14 +1,14 @@
 //! Projects in the store.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{Document, Visible, all, document_basics, get, page, page_of_one};
+use super::{Document, Visible, add_searched, all, document_basics, get, page, page_of_one, searched};
 use crate::{
     error::Result,
     id::{OrgId, ProjectId},
     model::{
         organization::Plan,
-        project::{Project, ProjectView},
+        project::Project,
         text::{LabelFilter, RegionName},
     },
     page::{Cursor, CursorBinding, Page, PageLimit},
@@ -21,11 +21,7 @@ impl Document for Project {
     document_basics!();
 
     fn derive(&self, doc: &mut Map<String, Value>) {
-        doc.insert("label_pairs".into(), json!(self.labels.pairs()));
-        doc.insert("name_key".into(), self.name.folded().into());
-        if self.deleted_at.is_none() {
-            doc.insert("living_name".into(), self.name.folded().into());
-        }
+        add_searched(doc, &self.name, &self.labels, self.deleted_at.is_none());
     }
 }
 
@@ -63,7 +59,7 @@ impl Projects {
         filter: &ProjectFilter,
         limit: Option<PageLimit>,
         cursor: Option<&Cursor>,
-    ) -> Result<Page<ProjectView>> {
+    ) -> Result<Page<Project>> {
         let pair = |label: &LabelFilter| Value::from(label.pair());
         let org = filter.org.map(|id| Value::from(id.to_string()));
         let mut scan = match (org, filter.labels.first()) {
@@ -73,20 +69,16 @@ impl Projects {
             (None, None) => Scan::new(Project::COLLECTION, schema::PRIMARY, Vec::new()),
         };
         scan.filter.extend(filter.org.map(|id| Condition::Eq("org_id", id.to_string().into())));
-        scan.filter.extend(filter.name_prefix.as_ref().map(|text| Condition::Prefix("name_key", text.to_lowercase())));
         scan.filter.extend(filter.region.as_ref().map(|region| Condition::Eq("region", region.as_str().into())));
-        scan.filter.extend(filter.labels.iter().map(|label| Condition::Contains("label_pairs", pair(label))));
-        if !filter.include_deleted {
-            scan.filter.push(Condition::Eq("deleted_at", Value::Null));
-        }
+        scan.filter.extend(searched(filter.name_prefix.as_ref(), &filter.labels, filter.include_deleted));
         match visible {
             Visible::Nothing => Ok(Page::empty()),
             Visible::Everything => {
                 let binding = CursorBinding::new("projects", &format!("{filter:?}"));
-                page::<Project, _>(&self.0, scan, &binding, limit, cursor, Project::view).await
+                page::<Project, _>(&self.0, scan, &binding, limit, cursor, Clone::clone).await
             }
             Visible::Project { project, .. } => {
-                page_of_one::<Project, _>(&self.0, &project.to_string(), scan, Project::view).await
+                page_of_one::<Project, _>(&self.0, &project.to_string(), scan, Clone::clone).await
             }
         }
     }

@@ -21,7 +21,13 @@ pub(super) fn batch(batch: &Batch) -> Result<()> {
 
 fn write(write: &Write) -> Result<()> {
     match write {
-        Write::Insert { collection, doc, .. } | Write::Replace { collection, doc, .. } => {
+        Write::Insert { collection, doc, .. } => {
+            if !is_beside_logs(collection, doc) {
+                without_log(collection)?;
+            }
+            document(collection, doc)
+        }
+        Write::Replace { collection, doc, .. } => {
             without_log(collection)?;
             document(collection, doc)
         }
@@ -48,6 +54,12 @@ fn without_log(collection: &Collection) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Error::internal(format!("{} is written by appends only", collection.name))),
     }
+}
+
+/// Whether a document belongs to none of the collection's logs, where that is allowed.
+fn is_beside_logs(collection: &Collection, doc: &Value) -> bool {
+    let optional = |name| collection.field(name).is_some_and(|field| !field.required);
+    ["log", "seq"].into_iter().all(|name| optional(name) && doc.get(name).is_none_or(Value::is_null))
 }
 
 /// Refuses a document that its collection does not allow or that some engine cannot hold.

@@ -243,7 +243,7 @@ impl Store for MongoStore {
         let limit = limit as u64;
         let mut removed = 0;
         for collection in COLLECTIONS {
-            if let Some(expires) = collection.expires.filter(|_| removed < limit) {
+            if let Some(expires) = collection.swept().filter(|_| removed < limit) {
                 let documents = self.documents(collection);
                 removed += self.bounded(self.limit, queue::sweep(&documents, expires, now, limit - removed)).await?;
             }

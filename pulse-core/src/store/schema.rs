@@ -2,7 +2,7 @@
 //! differ. Change it only together with [`SCHEMA_VERSION`] and a migration.
 
 /// The version of this table. A store that is older is migrated by `prepare`, a newer one is refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The name of the index over ids that every collection has.
 pub const PRIMARY: &str = "primary";
@@ -49,13 +49,33 @@ pub struct Index {
     pub unique: bool,
 }
 
-/// How a collection that is a set of logs numbers and chains its records.
+/// How a collection that is a set of logs numbers and chains its records. Where the field `log` is optional, documents that
+/// belong to no log may be inserted beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
     /// Records get `log` and `seq`.
     Numbered,
     /// Records also get `prev` and `hash` by [`chain_hash`](super::chain::chain_hash) with this domain.
     Chained(&'static str),
+}
+
+/// Who removes documents whose time is over, and by which field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// [`Store::sweep`](super::Store::sweep): nothing hangs on the document.
+    Swept(&'static str),
+    /// A worker of Pulse, which looks at what hangs on the document first. An engine that expires documents by itself is
+    /// only the second net, days later.
+    Worker(&'static str),
+}
+
+impl Expiry {
+    /// The time field.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Swept(field) | Self::Worker(field) => field,
+        }
+    }
 }
 
 /// A collection.
@@ -67,8 +87,8 @@ pub struct Collection {
     pub fields: &'static [Field],
     /// Secondary indexes.
     pub indexes: &'static [Index],
-    /// The time field after which `sweep` may remove a document.
-    pub expires: Option<&'static str>,
+    /// The time field after which a document may go, and who removes it.
+    pub expires: Option<Expiry>,
     /// Whether the collection is a set of logs.
     pub log: Option<Log>,
 }
@@ -77,6 +97,14 @@ impl Collection {
     /// The declared index of that name.
     pub fn index(&self, name: &str) -> Option<&'static Index> {
         self.indexes.iter().find(|index| index.name == name)
+    }
+
+    /// The time field by which `sweep` removes documents.
+    pub fn swept(&self) -> Option<&'static str> {
+        match self.expires {
+            Some(Expiry::Swept(field)) => Some(field),
+            Some(Expiry::Worker(_)) | None => None,
+        }
     }
 
     /// The declared field of that name.
@@ -172,7 +200,8 @@ pub static API_KEYS: Collection = Collection {
     log: None,
 };
 
-/// One document a project, replaced by every change to its set of keys: two changes at once cannot both commit.
+/// One document a project, replaced by every change to its set of keys and by every new webhook endpoint: two changes at
+/// once cannot both commit.
 pub static KEY_SETS: Collection =
     Collection { name: "key_sets", fields: &[text("project_id")], indexes: &[], expires: None, log: None };
 
@@ -190,7 +219,7 @@ pub static REVOCATIONS: Collection = Collection {
     name: "token_revocations",
     fields: &[text("project_id"), text("subject"), time("before"), time("created_at"), time("expires_at")],
     indexes: &[unique("subject", &["project_id", "subject"]), index("project", &["project_id"])],
-    expires: Some("expires_at"),
+    expires: Some(Expiry::Swept("expires_at")),
     log: None,
 };
 
@@ -224,7 +253,7 @@ pub static IDEMPOTENCY: Collection = Collection {
     name: "idempotency_keys",
     fields: &[text("operation"), text("fingerprint"), time("expires_at")],
     indexes: &[],
-    expires: Some("expires_at"),
+    expires: Some(Expiry::Swept("expires_at")),
     log: None,
 };
 
@@ -237,8 +266,8 @@ pub static JOBS: Collection = Collection {
     log: None,
 };
 
-/// Facts of usage, with the fields of the plan. Expiry is on `expires_at` and never on `timestamp`, so that facts that
-/// are not sealed yet live longer.
+/// Facts of usage, with the fields of the plan; `value` is in thousandths of the unit. Expiry is on `expires_at` and never
+/// on `timestamp`, so that facts that are not sealed yet live longer.
 pub static USAGE_METRICS: Collection = Collection {
     name: "usage_metrics",
     fields: &[
@@ -247,10 +276,165 @@ pub static USAGE_METRICS: Collection = Collection {
         int("value"),
         time("timestamp"),
         object("metadata"),
+        optional(text("session_id")),
         optional(time("expires_at")),
     ],
-    indexes: &[index("project_type_time", &["project_id", "event_type", "timestamp"])],
-    expires: Some("expires_at"),
+    indexes: &[
+        index("project_type_time", &["project_id", "event_type", "timestamp"]),
+        index("project_time", &["project_id", "timestamp"]),
+        index("session", &["session_id"]),
+    ],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};
+
+/// What happened, each once: unique by (cluster, source, type). The events of a room session are a log, numbered from 1;
+/// events without a session stand beside it. `body` is the envelope but for the number.
+pub static EVENTS: Collection = Collection {
+    name: "events",
+    fields: &[
+        text("project_id"),
+        text("type"),
+        time("occurred_at"),
+        text("cluster"),
+        text("source_id"),
+        text("body"),
+        optional(text("log")),
+        optional(int("seq")),
+        time("expires_at"),
+    ],
+    indexes: &[
+        unique("source", &["cluster", "source_id", "type"]),
+        unique("log_seq", &["log", "seq"]),
+        index("project", &["project_id"]),
+    ],
+    expires: Some(Expiry::Worker("expires_at")),
+    log: Some(Log::Numbered),
+};
+
+/// Webhooks of LiveKit that no project could be found for, for the operator; adopted when `key` becomes known.
+pub static UNCLAIMED: Collection = Collection {
+    name: "unclaimed_events",
+    fields: &[
+        text("cluster"),
+        text("source_id"),
+        text("type"),
+        optional(text("key")),
+        time("received_at"),
+        time("expires_at"),
+    ],
+    indexes: &[unique("source", &["cluster", "source_id", "type"]), index("key", &["cluster", "key"])],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};
+
+/// Sessions of rooms: one a LiveKit room sid. `live_cluster` is the cluster until the session has ended.
+pub static SESSIONS: Collection = Collection {
+    name: "sessions",
+    fields: &[
+        text("project_id"),
+        text("cluster"),
+        text("livekit_sid"),
+        text("room"),
+        time("started_at"),
+        optional(text("live_cluster")),
+        optional(int("live")),
+        time("expires_at"),
+    ],
+    indexes: &[
+        unique("sid", &["cluster", "livekit_sid"]),
+        index("project", &["project_id", "started_at"]),
+        index("project_live", &["project_id", "live", "started_at"]),
+        index("room", &["project_id", "cluster", "room", "started_at"]),
+        index("live", &["live_cluster"]),
+    ],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};
+
+/// Spans of time that are metered: a participant's connection, an egress, an ingress. `open` is 1, and `open_cluster` the
+/// cluster, until the span has ended.
+pub static INTERVALS: Collection = Collection {
+    name: "intervals",
+    fields: &[
+        text("project_id"),
+        text("cluster"),
+        text("kind"),
+        text("key"),
+        optional(text("session_id")),
+        optional(int("open")),
+        optional(text("open_cluster")),
+        optional(text("open_identity")),
+        time("expires_at"),
+    ],
+    indexes: &[
+        unique("key", &["cluster", "kind", "key"]),
+        index("project", &["project_id"]),
+        index("session", &["session_id"]),
+        index("session_open", &["session_id", "open"]),
+        index("project_open", &["project_id", "open"]),
+        index("open", &["open_cluster", "kind"]),
+        index("open_identity", &["project_id", "open_identity"]),
+    ],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};
+
+/// Identities that may not be in a project's rooms, or in one of them.
+pub static BANS: Collection = Collection {
+    name: "bans",
+    fields: &[text("project_id"), text("subject"), time("created_at"), optional(time("expires_at"))],
+    indexes: &[unique("subject", &["project_id", "subject"]), index("project", &["project_id"])],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};
+
+/// Where a project's events are sent.
+pub static ENDPOINTS: Collection = Collection {
+    name: "endpoints",
+    fields: &[text("project_id"), text("url"), text("state"), time("created_at"), optional(text("of_project"))],
+    indexes: &[index("project", &["project_id"]), unique("of_project", &["of_project"])],
+    expires: None,
+    log: None,
+};
+
+/// How an endpoint has been doing, apart from it: a delivery that ends does not touch the endpoint's version.
+pub static ENDPOINT_HEALTH: Collection =
+    Collection { name: "endpoint_health", fields: &[text("project_id")], indexes: &[], expires: None, log: None };
+
+/// Deliveries: an event on its way to an endpoint. The row is the queue's entry: `due_at` is there while it is pending,
+/// `leased_until` while somebody sends it.
+pub static DELIVERIES: Collection = Collection {
+    name: "deliveries",
+    fields: &[
+        text("project_id"),
+        text("endpoint_id"),
+        text("event_id"),
+        text("status"),
+        int("prio"),
+        optional(time("due_at")),
+        optional(time("leased_until")),
+        optional(int("quarantined")),
+        time("expires_at"),
+    ],
+    indexes: &[
+        index("pending", &["endpoint_id", "prio", "due_at"]),
+        index("leased", &["leased_until"]),
+        index("quarantined", &["quarantined"]),
+        index("project", &["project_id"]),
+        index("endpoint", &["endpoint_id"]),
+        index("event", &["event_id"]),
+    ],
+    expires: Some(Expiry::Worker("expires_at")),
+    log: None,
+};
+
+/// Attempts of deliveries, one a lease.
+pub static ATTEMPTS: Collection = Collection {
+    name: "attempts",
+    fields: &[text("project_id"), text("delivery_id"), time("expires_at")],
+    indexes: &[index("delivery", &["delivery_id"])],
+    expires: Some(Expiry::Worker("expires_at")),
     log: None,
 };
 
@@ -269,6 +453,15 @@ pub static COLLECTIONS: &[&Collection] = &[
     &IDEMPOTENCY,
     &JOBS,
     &USAGE_METRICS,
+    &EVENTS,
+    &UNCLAIMED,
+    &SESSIONS,
+    &INTERVALS,
+    &BANS,
+    &ENDPOINTS,
+    &ENDPOINT_HEALTH,
+    &DELIVERIES,
+    &ATTEMPTS,
     &META,
 ];
 
@@ -285,7 +478,7 @@ mod tests {
                 Some(Log::Numbered) => &["log", "seq"],
                 Some(Log::Chained(_)) => &["log", "seq", "prev", "hash"],
             };
-            for name in indexed.chain(&collection.expires).chain(logged) {
+            for name in indexed.copied().chain(collection.expires.map(Expiry::field)).chain(logged.iter().copied()) {
                 assert!(collection.field(name).is_some(), "{}.{name} is used but not declared", collection.name);
             }
             for index in collection.indexes {

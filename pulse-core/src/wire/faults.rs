@@ -47,10 +47,26 @@ fn faults(error: &ValidationError<'_>) -> Vec<Fault> {
             one("bad_format", known.map_or("has another format", |known| known.wants).to_owned())
         }
         Kind::PropertyNames { .. } => one("bad_key", "has a key that is not allowed".to_owned()),
-        Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
+        Kind::AnyOf { context } => in_one_form(error, context)
+            .unwrap_or_else(|| one("invalid", "has none of the forms that are allowed here".to_owned())),
+        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
             one("invalid", "has none of the forms that are allowed here".to_owned())
         }
         _ => one("invalid", error.masked_with("the value").to_string()),
+    }
+}
+
+/// The faults inside of the one form that the value has by its type, where several are allowed; none when it has none of
+/// them, or more than one.
+fn in_one_form(error: &ValidationError<'_>, forms: &[Vec<ValidationError<'static>>]) -> Option<Vec<Fault>> {
+    let here = error.instance_path().to_string();
+    let another = |fault: &ValidationError<'_>| {
+        matches!(fault.kind(), Kind::Type { .. } | Kind::Enum { .. }) && fault.instance_path().to_string() == here
+    };
+    let mut own = forms.iter().filter(|form| !form.iter().any(another));
+    match (own.next(), own.next()) {
+        (Some(form), None) => Some(form.iter().flat_map(faults).collect()),
+        _ => None,
     }
 }
 

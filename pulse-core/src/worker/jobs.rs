@@ -1,23 +1,28 @@
-//! The jobs: marking children of a deleted organization, bringing them back, and purging what nobody restored.
+//! The jobs: marking children of a deleted organization, bringing them back, purging what nobody restored, and what
+//! follows from events and from the end of an endpoint.
 //!
 //! A job is done in bounded batches and may be done twice: each step looks at what is there and does what is left.
 
 use std::time::Duration;
 
 use crate::{
+    deliver::state::{Input, Step, step},
     error::Result,
-    id::{OrgId, ProjectId},
+    id::{EndpointId, OrgId, ProjectId},
+    ingest,
     model::{
         api_key::ApiKey,
         audit::Target,
+        delivery::Delivery,
         job::{Job, JobKind},
         organization::Organization,
         project::{Project, ProjectState},
     },
     ops::projects::revived,
+    pipeline::Pipeline,
     plane::ControlPlane,
     repo::{Document, audit::Audit},
-    store::{Batch, CommitMode, Outcome},
+    store::{Batch, Collection, CommitMode, Outcome, Scan, schema},
     time::Timestamp,
 };
 
@@ -31,14 +36,14 @@ const STEP: usize = 100;
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Claims due jobs and does them; tells how many.
-pub(super) async fn run(plane: &ControlPlane) -> Result<usize> {
-    let parts = plane.parts();
+pub(super) async fn run(pipeline: &Pipeline) -> Result<usize> {
+    let parts = pipeline.plane.parts();
     let jobs = parts.jobs.claim(parts.clock.now(), CLAIM, LEASE_MILLIS).await?;
     let count = jobs.len();
     for job in jobs {
         let kind =
             serde_json::to_value(job.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-        let result = one(plane, &job).await;
+        let result = one(pipeline, &job).await;
         parts.metrics.jobs.with_label_values(&[kind.as_str(), if result.is_ok() { "done" } else { "failed" }]).inc();
         let mut batch = Batch::new();
         match result {
@@ -58,12 +63,17 @@ pub(super) async fn run(plane: &ControlPlane) -> Result<usize> {
     Ok(count)
 }
 
-async fn one(plane: &ControlPlane, job: &Job) -> Result<()> {
+async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
+    let plane = &*pipeline.plane;
     match job.kind {
         JobKind::DeleteChildren => delete_children(plane, parse(&job.target_id)?).await,
         JobKind::RestoreChildren => restore_children(plane, parse(&job.target_id)?, job).await,
         JobKind::PurgeOrganization => purge_organization(plane, parse(&job.target_id)?, job).await,
         JobKind::PurgeProject => purge_project(plane, parse(&job.target_id)?, job).await,
+        JobKind::SettleSession => ingest::settle_session(plane, parse(&job.target_id)?).await,
+        JobKind::RemoveParticipant => ingest::remove(plane, job).await,
+        JobKind::AdoptUnclaimed => ingest::adopt(&pipeline.ingest, job).await,
+        JobKind::CancelDeliveries => cancel_deliveries(plane, parse(&job.target_id)?).await,
     }
 }
 
@@ -183,20 +193,108 @@ async fn purge(plane: &ControlPlane, project: &Project, org: Option<&Organizatio
         project.require_in(&mut batch);
         for key in keys {
             batch.delete(ApiKey::COLLECTION, key.id, key.version);
-            if let Some(last) = parts.store.get(&crate::store::schema::KEY_USES, &key.id.to_string()).await? {
-                batch.delete(&crate::store::schema::KEY_USES, last.id, last.version);
+            if let Some(last) = parts.store.get(&schema::KEY_USES, &key.id.to_string()).await? {
+                batch.delete(&schema::KEY_USES, last.id, last.version);
             }
         }
         commit(plane, batch).await?;
     }
+    for (collection, index) in OF_PROJECT {
+        purge_rows(plane, project, step, collection, index).await?;
+    }
     let mut batch = step();
-    if let Some(set) = parts.store.get(&crate::store::schema::KEY_SETS, &project.id.to_string()).await? {
-        batch.delete(&crate::store::schema::KEY_SETS, set.id, set.version);
+    if let Some(set) = parts.store.get(&schema::KEY_SETS, &project.id.to_string()).await? {
+        batch.delete(&schema::KEY_SETS, set.id, set.version);
     }
     batch.delete(Project::COLLECTION, project.id, project.version).bump_generation();
     let target = Target { kind: "project".into(), id: project.id.to_string(), name: Some(project.name.to_string()) };
     append_audit(plane, &mut batch, "projects.purge", project.org_id, target, job)?;
     commit(plane, batch).await
+}
+
+/// What hangs on a project beside its keys, and the index that finds it: what refers to something goes before it.
+const OF_PROJECT: [(&Collection, &str); 8] = [
+    (&schema::DELIVERIES, "project"),
+    (&schema::EVENTS, "project"),
+    (&schema::ENDPOINTS, "project"),
+    (&schema::SESSIONS, "project"),
+    (&schema::INTERVALS, "project"),
+    (&schema::USAGE_METRICS, "project_time"),
+    (&schema::BANS, "project"),
+    (&schema::REVOCATIONS, "project"),
+];
+
+/// Removes a project's rows of one collection, and what belongs to each of them.
+async fn purge_rows(
+    plane: &ControlPlane,
+    project: &Project,
+    step: impl Fn() -> Batch,
+    collection: &'static Collection,
+    index: &'static str,
+) -> Result<()> {
+    let parts = plane.parts();
+    loop {
+        let scan = Scan { limit: STEP, ..Scan::new(collection, index, vec![project.id.to_string().into()]) };
+        let rows = parts.store.scan(scan).await?.rows;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut batch = step();
+        project.require_in(&mut batch);
+        for row in rows {
+            if collection.name == schema::DELIVERIES.name {
+                purge_attempts(plane, &row.id).await?;
+            }
+            if collection.name == schema::ENDPOINTS.name
+                && let Some(health) = parts.store.get(&schema::ENDPOINT_HEALTH, &row.id).await?
+            {
+                batch.delete(&schema::ENDPOINT_HEALTH, health.id, health.version);
+            }
+            batch.delete(collection, row.id, row.version);
+        }
+        commit(plane, batch).await?;
+    }
+}
+
+/// Removes the attempts of one delivery, in batches of their own: there may be hundreds.
+async fn purge_attempts(plane: &ControlPlane, delivery: &str) -> Result<()> {
+    loop {
+        let scan = Scan { limit: STEP, ..Scan::new(&schema::ATTEMPTS, "delivery", vec![delivery.into()]) };
+        let rows = plane.parts().store.scan(scan).await?.rows;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for row in rows {
+            batch.delete(&schema::ATTEMPTS, row.id, row.version);
+        }
+        commit(plane, batch).await?;
+    }
+}
+
+/// Ends what waits for an endpoint that was deleted.
+async fn cancel_deliveries(plane: &ControlPlane, id: EndpointId) -> Result<()> {
+    let parts = plane.parts();
+    if parts.endpoints.find(id).await?.is_some() {
+        return Ok(());
+    }
+    loop {
+        let waiting = parts.deliveries.pending(id, STEP).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for delivery in waiting {
+            let schedule = &parts.settings.pipeline.schedule;
+            if let Step::Moved(moved) = step(&delivery.state, Input::Cancel, schedule, 0.0) {
+                let ended =
+                    Delivery { state: moved.to, due_at: None, finished_at: Some(parts.clock.now()), ..delivery };
+                ended.replace_in(&mut batch)?;
+                parts.metrics.deliveries.with_label_values(&[moved.to.status.name()]).inc();
+            }
+        }
+        commit(plane, batch).await?;
+    }
 }
 
 fn append_audit(

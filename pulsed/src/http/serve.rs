@@ -184,7 +184,11 @@ mod tests {
         let settings = Settings::resolve(&Sources::new().with(SourceKind::Environment, values)).ok().unwrap();
         let panics = routing::get(async || -> Response { panic!("{SECRET}") });
         let plane = crate::boot::boot(&settings).await.unwrap().plane;
-        App::with_routes(plane, &settings, super::super::router().route("/panic", panics))
+        App::with_routes(
+            pulse_core::pipeline::Pipeline::new(plane),
+            &settings,
+            super::super::router().route("/panic", panics),
+        )
     }
 
     async fn get(app: &Arc<App>, path: &str) -> (Response<()>, String) {

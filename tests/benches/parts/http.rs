@@ -86,8 +86,7 @@ pub(crate) fn pulsed(folder: &Path) -> (Server, Duration) {
     let ready = folder.join("ready.json");
     let mut command = Command::new(binary("pulsed"));
     command.env_clear().current_dir(folder).arg("--ready-file").arg(&ready);
-    command.envs([
-        ("PULSE_OUTBOUND_ONLY", pulse_tests::daemon::LOOPBACK),
+    command.envs(pulse_tests::daemon::OUTBOUND).envs([
         ("PULSE_LISTEN", "127.0.0.1:0"),
         ("PULSE_ADMIN_TOKEN", TOKEN),
         ("LIVEKIT_HOST", "ws://127.0.0.1:7880"),

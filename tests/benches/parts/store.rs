@@ -24,7 +24,7 @@ use pulse_core::{
         text::Labels,
     },
     outbound::{AddressPolicy, Outbound},
-    parts::Settings,
+    parts::{PipelineSettings, Settings},
     plane::ControlPlane,
     repo::Document,
     secret::Secret,
@@ -63,11 +63,13 @@ async fn plane(path: &Path) -> ControlPlane {
             operator_token_given: false,
             operator_token_file: None,
             purge_after: Duration::from_secs(30 * 86_400),
+            pipeline: PipelineSettings::default(),
         },
         outbound: Outbound::new(AddressPolicy::only(loopback)),
         clock,
         entropy: Arc::new(SystemEntropy::default()),
         metrics: Metrics::new().expect("series"),
+        engine: None,
     };
     boot::assemble(assembly, false).await.expect("a plane").plane
 }

@@ -83,11 +83,22 @@ async fn if_match_is_checked_or_refused_as_documented() {
     let keys = t.send(&operator(), "keys.list", &[("id", &project)], "", "").await.expect("lists");
     let key = keys["data"][0]["id"].as_str().expect("an id").to_owned();
     let org = c.org.to_string();
+    let hook = json!({ "url": "https://hooks.example/in" }).to_string();
+    let endpoint = t.send(&c.caller, "endpoints.create", &[], "", &hook).await.expect("creates");
+    let endpoint = endpoint["id"].as_str().expect("an id").to_owned();
+    let delivery = "dlv_01J00000000000000000000000".to_owned();
+    let ban = "ban_01J00000000000000000000000".to_owned();
     let mut call = t.call(&operator());
     call.if_match = Some(999);
     let mut versioned = 0;
     for route in registry::OPERATIONS.iter().filter(|route| route.meta.is_mutation()) {
-        let id = if route.meta.id.starts_with("organizations.") { &org } else { &project };
+        let id = match route.meta.id.split('.').next() {
+            Some("organizations") => &org,
+            Some("endpoints") => &endpoint,
+            Some("deliveries") => &delivery,
+            Some("bans") => &ban,
+            _ => &project,
+        };
         let path = [("id".to_owned(), id.clone()), ("key_id".to_owned(), key.clone())];
         let path = &path[..route.meta.path_fields().count()];
         let body = match route.meta.id {
@@ -97,10 +108,16 @@ async fn if_match_is_checked_or_refused_as_documented() {
             "projects.suspend" => json!({ "reason": "x" }),
             "tokens.revoke" => json!({ "project_id": project, "all": true }),
             "tokens.create" | "tokens.refresh" | "tokens.source" => continue,
+            "bans.create" => json!({ "project_id": project, "identity": "i" }),
+            "endpoints.create" => json!({ "project_id": project, "url": "https://hooks.example/in" }),
+            "endpoints.update" => json!({ "project_id": project, "url": "https://new.example/" }),
+            id if id.starts_with("endpoints.") || id.starts_with("deliveries.") => json!({ "project_id": project }),
             _ => json!({}),
         };
+        let named = ["endpoints.delete", "bans.delete"].contains(&route.meta.id);
+        let query = if named { format!("project_id={project}") } else { String::new() };
         let body = if route.meta.method.has_body() { body.to_string() } else { String::new() };
-        let incoming = Incoming { path, query: "", body: body.as_bytes() };
+        let incoming = Incoming { path, query: &query, body: body.as_bytes() };
         let refused = route.call(&t.plane, &call, incoming).await.expect_err("999 is no version");
         let expected = if route.meta.versioned { Code::VersionMismatch } else { Code::BadRequest };
         assert_eq!(refused.code(), expected, "{}: {refused:?}", route.meta.id);

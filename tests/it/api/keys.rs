@@ -217,6 +217,18 @@ async fn revoking_a_key_ends_the_successor_that_was_begun_from_it() {
 }
 
 #[tokio::test]
+async fn regenerating_ends_the_successor_that_was_begun_from_the_old_primary() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = c.id().to_string();
+    let path = [("id", id.as_str()), ("key_id", &named(&t, &c, "default").await)];
+    let begun = t.send(&operator(), "keys.rotate", &path, "", r#"{"commit":false}"#).await.expect("begins");
+    let made = t.send(&operator(), "projects.regenerate_keys", &path[..1], "", "").await.expect("regenerates");
+    assert_eq!(refused(t.login(text(&begun, "pulse_api_secret")).await), Code::Unauthenticated);
+    t.login(text(&made, "pulse_api_secret")).await.expect("the new primary");
+}
+
+#[tokio::test]
 async fn a_successor_that_is_not_committed_is_not_rotated() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;

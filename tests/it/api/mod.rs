@@ -2,6 +2,8 @@
 
 mod audit;
 mod clock;
+mod deliveries;
+mod endpoints;
 mod idempotency;
 mod installation;
 mod keys;
@@ -11,6 +13,7 @@ mod projects;
 mod tenancy;
 mod tokens;
 mod verification;
+mod webhook_url;
 
 use pulse_core::{Error, error::Code};
 

@@ -91,11 +91,11 @@ async fn deleting_takes_the_projects_along_and_restoring_brings_back_only_those(
     let gone = t.send(&operator(), "organizations.delete", &[("id", &org)], "", "").await.expect("deletes");
     assert!(gone["deleted_at"].is_string() && gone["purge_at"].is_string());
     assert_eq!(refused(t.login(&a.secret).await), Code::Unauthenticated, "keys stop at once");
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     let project = t.send(&operator(), "projects.get", &[("id", &a_id)], "", "").await.expect("gets");
     assert_eq!(project["state"], "deleted", "the worker has marked it");
     t.send(&operator(), "organizations.restore", &[("id", &org)], "", "{}").await.expect("restores");
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     let state = async |id: &str| {
         t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets")["state"].clone()
     };
@@ -110,14 +110,14 @@ async fn what_nobody_restores_is_purged_children_first_and_the_audit_says_so() {
     let a = t.customer("a").await;
     let org = a.org.to_string();
     t.send(&operator(), "organizations.delete", &[("id", &org)], "", "").await.expect("deletes");
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     t.clock.advance(MONTH - Duration::from_secs(1));
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     t.send(&operator(), "organizations.get", &[("id", &org)], "", "").await.expect("not before its time");
     t.clock.advance(Duration::from_secs(2));
     let late = t.send(&operator(), "organizations.restore", &[("id", &org)], "", "{}").await;
     assert_eq!(refused(late), Code::Gone);
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     assert_eq!(refused(t.send(&operator(), "organizations.get", &[("id", &org)], "", "").await), Code::NotFound);
     let project = a.id().to_string();
     assert_eq!(refused(t.send(&operator(), "projects.get", &[("id", &project)], "", "").await), Code::NotFound);
@@ -150,14 +150,14 @@ async fn a_project_whose_name_was_taken_meanwhile_stays_deleted_and_is_purged_in
     let a = t.customer("a").await;
     let (org, id) = (a.org.to_string(), a.id().to_string());
     t.send(&operator(), "organizations.delete", &[("id", &org)], "", "").await.expect("deletes");
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     t.send(&operator(), "organizations.restore", &[("id", &org)], "", "{}").await.expect("restores");
     t.customer_of(a.org, "a").await;
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     let left = t.send(&operator(), "projects.get", &[("id", &id)], "", "").await.expect("gets");
     assert_eq!(left["state"], "deleted");
     t.clock.advance(MONTH + Duration::from_secs(1));
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     assert_eq!(refused(t.send(&operator(), "projects.get", &[("id", &id)], "", "").await), Code::NotFound);
 }
 
@@ -173,13 +173,13 @@ async fn a_restoration_in_the_middle_of_a_purge_ends_it() {
     t.advance(MONTH + Duration::from_secs(1)).await;
     // The purge reads the project, and stands before it reads the keys.
     store.plan(Fault::Stall { call: CallKind::Scan, nth: 1 });
-    let (done, ()) = tokio::join!(worker::do_jobs(&t.plane), async {
+    let (done, ()) = tokio::join!(worker::do_jobs(&t.pipeline), async {
         store.until_stalled().await;
         behind.send(&operator(), "projects.restore", &[("id", &id)], "", "{}").await.expect("restores");
         store.release();
     });
     done.expect("the job is put back");
     t.advance(Duration::from_secs(60)).await;
-    worker::run_until_idle(&t.plane).await.expect("works");
+    worker::run_until_idle(&t.pipeline).await.expect("works");
     t.login(&a.secret).await.expect("the project has its key");
 }

@@ -1,6 +1,6 @@
 //! Projects: fields, secrets that stay inside, suspension, deletion.
 
-use pulse_core::{error::Code, model::organization::Plan, store::schema};
+use pulse_core::{error::Code, id::OrgId, model::organization::Plan, outbound::AddressPolicy, store::schema};
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::{Value, json};
 
@@ -8,6 +8,10 @@ use super::{bad_fields, refused};
 
 async fn create(t: &TestPlane, extra: Value) -> pulse_core::Result<Value> {
     let org = t.organization("the customer", Plan::Pro).await;
+    create_in(t, org, extra).await
+}
+
+async fn create_in(t: &TestPlane, org: OrgId, extra: Value) -> pulse_core::Result<Value> {
     let mut body = json!({ "org_id": org, "name": "p" });
     body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
     t.send(&operator(), "projects.create", &[], "", &body.to_string()).await
@@ -20,7 +24,7 @@ async fn a_new_project_has_a_key_whose_secret_is_shown_once() {
         create(&t, json!({ "region": "moon-1", "webhook_url": "https://hooks.example/in" })).await.expect("creates");
     assert!(made["pulse_api_secret"].as_str().expect("shown once").starts_with("pulse_secret_live_"));
     assert!(made["pulse_api_key"].as_str().expect("shown").starts_with("pulse_key_live_"));
-    assert_eq!((&made["region"], &made["webhook_active"]), (&json!("moon-1"), &json!(false)));
+    assert_eq!((&made["region"], &made["webhook_active"]), (&json!("moon-1"), &json!(true)));
     let id = made["id"].as_str().expect("an id");
     let got = t.send(&operator(), "projects.get", &[("id", id)], "", "").await.expect("gets");
     assert_eq!(got.get("pulse_api_secret"), None, "never shown again");
@@ -63,7 +67,7 @@ async fn fields_that_belong_together_are_checked_together() {
         ]
     );
     let t = TestPlane::new().await;
-    create(&t, json!({ "livekit_url": "ws://127.0.0.1:7880" }))
+    create(&t, json!({ "livekit_url": "ws://127.0.0.1:9" }))
         .await
         .expect("the server's own LiveKit needs no credentials");
 }
@@ -171,4 +175,32 @@ async fn an_address_to_which_pulse_never_connects_is_not_saved() {
     assert_eq!(bad_fields(update(&all).await), outside);
     update(&json!({ "webhook_url": "http://127.0.0.1:9/in" })).await.expect("an address inside is saved");
     update(&json!({ "webhook_url": "https://hooks.example/in" })).await.expect("a name is judged when it is resolved");
+}
+
+/// What is saved is judged by what it says; that nothing forbidden is connected to is judged again at each connection.
+#[tokio::test]
+async fn customers_name_public_addresses_with_tls_unless_the_operator_says_otherwise() {
+    let t = TestPlane::under(AddressPolicy::default()).await;
+    let org = t.organization("the customer", Plan::Pro).await;
+    let create = async |body: Value| create_in(&t, org, body).await;
+    let own = |url: &str| json!({ "livekit_url": url, "livekit_api_key": "k", "livekit_api_secret": "s" });
+    let hook = |url: &str| json!({ "webhook_url": url });
+    for (body, field, code) in [
+        (hook("https://2130706433/"), "webhook_url", "address_not_allowed"),
+        (hook("https://[::ffff:169.254.169.254]/"), "webhook_url", "address_not_allowed"),
+        (hook("https://app.localhost/"), "webhook_url", "address_not_allowed"),
+        (hook("http://hooks.example/"), "webhook_url", "https_required"),
+        (own("wss://10.0.0.1"), "livekit_url", "address_not_allowed"),
+        (own("ws://lk.example"), "livekit_url", "https_required"),
+    ] {
+        let refused = create(body.clone()).await.expect_err("not saved");
+        let faults: Vec<_> = refused.faults().iter().map(|fault| (fault.field.as_str(), fault.code.as_str())).collect();
+        assert_eq!(faults, [(field, code)], "{body}");
+    }
+    create(hook("https://hooks.example/in")).await.expect("a public name with TLS");
+    let mut storage = json!({ "kind": "s3", "bucket": "b", "endpoint": "http://10.0.0.1:9000" });
+    storage["access_key_id"] = "a".into();
+    storage["secret_access_key"] = "s".into();
+    create(json!({ "name": "q", "storage_config": storage })).await.expect("Pulse sends nothing there by itself");
+    create(json!({ "name": "r", "livekit_url": "ws://127.0.0.1:9" })).await.expect("the installation's own LiveKit");
 }

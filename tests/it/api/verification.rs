@@ -226,7 +226,7 @@ async fn many_uses_are_recorded_before_their_time() {
     let t = TestPlane::new().await;
     let parts = t.plane.parts();
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let worker = tokio::spawn(worker::run(Arc::clone(&t.plane), stopped));
+    let worker = tokio::spawn(worker::run(Arc::clone(&t.pipeline), stopped));
     let (now, project_id) = (parts.clock.now(), t.customer("a").await.id());
     let mut last = None;
     for _ in 0..10_000 {

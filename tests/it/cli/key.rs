@@ -1,6 +1,9 @@
 //! Keys: rotation with sinks, proved by failing each step, expiry findings, the scan.
 
-use pulse_tests::cli::{Cli, Run};
+use pulse_tests::{
+    cli::{Cli, Run},
+    daemon::{Daemon, DaemonOptions},
+};
 
 use super::{customer, script};
 
@@ -84,6 +87,8 @@ fn a_failing_check_names_the_sink_that_has_the_revoked_secret() {
     let error = run.error();
     assert_eq!((error["rolled_back"].as_bool(), error["step"].as_str()), (Some(true), Some("verify")));
     assert_eq!(error["stored_in"].as_array().map(Vec::len), Some(1));
+    let hint = "The revoked secret is still in: command \"cat > sunk\". It said: <secret>";
+    assert_eq!(error["hint"], hint, "what a command said ends the hint, without the secret");
     assert!(!run.stderr.contains("pulse_secret_"), "a failing command showed the secret");
     assert_eq!(states(&cli), "active revoked");
 }
@@ -177,4 +182,25 @@ fn a_scan_finds_secrets_and_never_prints_them() {
     assert!(!run.stdout.contains(&secret[..30]));
     assert_eq!(cli.run_with(&["key", "scan", "-", "-o", "json"], &secret).code, 1);
     assert_eq!(cli.run_with(&["key", "scan", "-", "-o", "json"], "nothing").stdout, "[]\n");
+}
+
+#[tokio::test]
+async fn a_replaced_key_that_is_still_used_is_warned_of_and_an_unused_one_is_found() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let cli = Cli::with_server(&daemon.url, &daemon.admin_token);
+    cli.ok(&["org", "create", "acme", "--email", "a@b.example", "-q"]);
+    let old = cli.ok(&["project", "create", "standup", "--org", "acme", "--jq", ".pulse_api_secret"]);
+    cli.ok(&["key", "create", "idle", "--project", "standup", "-q"]);
+    let usage = |more: &[&str]| cli.run(&[&["key", "usage", "--project", "standup", "-o", "name"][..], more].concat());
+    assert_eq!(usage(&["--unused-for", "0s", "--fail-on", "any"]).code, 10, "{}", usage(&[]).shown());
+    assert_eq!(usage(&["--unused-for", "1h", "--fail-on", "any"]).code, 0, "all of them are new");
+
+    cli.ok(&["key", "rotate", "default", "--project", "standup", "--overlap", "1h", "--yes", "-q"]);
+    assert_eq!(usage(&[]).stderr, "", "nobody has used the old one yet");
+    let me = Cli::with_server(&daemon.url, old.trim()).run(&["whoami"]);
+    assert_eq!(me.code, 0, "{}", me.shown());
+    let warned = usage(&[]);
+    let lines: Vec<&str> = warned.stderr.lines().collect();
+    assert!(lines.len() == 1 && lines[0].contains("(default) was replaced and is still used"), "{}", warned.shown());
+    daemon.process.until_logged("a key that was replaced is still used").await;
 }

@@ -3,7 +3,9 @@
 mod api;
 mod basics;
 mod contexts;
+mod history;
 mod key;
+mod mistakes;
 mod offline;
 mod output;
 mod parity;
@@ -12,6 +14,8 @@ mod retries;
 mod rotation;
 mod store;
 mod tree;
+mod webhook;
+mod webhook_offline;
 
 use pulse_tests::cli::Cli;
 

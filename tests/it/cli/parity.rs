@@ -29,6 +29,43 @@ const SCRIPT: &[&[&str]] = &[
     &["project", "list", "--limit", "1", "-o", "csv", "--columns", "name"],
     &["project", "list", "--cursor", "nonsense"],
     &["project", "update", "one", "--webhook-url", "https://hooks.example/x", "--name", "uno", "-o", "yaml"],
+    &["webhook", "endpoint", "list", "--project", "uno", "-o", "csv", "--columns", "url,state,of_webhook_url"],
+    &[
+        "webhook",
+        "endpoint",
+        "create",
+        "https://hooks.example/y",
+        "--project",
+        "uno",
+        "--event",
+        "room_*",
+        "-o",
+        "yaml",
+    ],
+    &["webhook", "endpoint", "create", "https://10.0.0.1/y", "--project", "uno"],
+    &["webhook", "endpoint", "create", "https://hooks.example/z", "--project", "uno", "--max-in-flight", "0"],
+    &["webhook", "endpoint", "get", "https://hooks.example/y", "--project", "uno"],
+    &["webhook", "endpoint", "get", "https://hooks.example/none", "--project", "uno"],
+    &["webhook", "endpoint", "update", "https://hooks.example/y", "--project", "uno", "--rate", "5/20", "-o", "json"],
+    &["webhook", "endpoint", "pause", "https://hooks.example/y", "--project", "uno", "--reason", "it moves"],
+    &["webhook", "test", "https://hooks.example/y", "--project", "uno"],
+    &[
+        "webhook",
+        "endpoint",
+        "rotate-secret",
+        "https://hooks.example/y",
+        "--project",
+        "uno",
+        "--yes",
+        "-o",
+        "json",
+        "--jq",
+        ".live_secrets",
+    ],
+    &["webhook", "delivery", "list", "--project", "uno", "-o", "json"],
+    &["webhook", "delivery", "resend", "dlv_00000000000000000000000000", "--project", "uno"],
+    &["webhook", "endpoint", "delete", "https://hooks.example/y", "--project", "uno"],
+    &["webhook", "endpoint", "delete", "https://hooks.example/y", "--project", "uno", "--yes", "-o", "name"],
     &["project", "get", "uno", "-o", "wide"],
     &["project", "get", "prj_00000000000000000000000000"],
     &[
@@ -131,11 +168,10 @@ async fn alike(store: &str) {
     let folder = temporary_folder("parity");
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(program("pulsed"));
-    command.env_clear().envs([
+    command.env_clear().envs(pulse_tests::daemon::OUTBOUND).envs([
         ("PULSE_LISTEN", "127.0.0.1:0"),
         ("PULSE_STORE", store),
         ("PULSE_ADMIN_TOKEN", TOKEN),
-        ("PULSE_OUTBOUND_ONLY", pulse_tests::daemon::LOOPBACK),
         ("LIVEKIT_API_KEY", "devkey"),
         ("LIVEKIT_API_SECRET", "secret-of-livekit"),
     ]);

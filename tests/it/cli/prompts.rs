@@ -33,3 +33,26 @@ fn an_answer_of_no_changes_nothing_and_is_no_interruption() {
     assert!(run.stdout.contains("not confirmed: nothing was changed"), "{}", run.stdout);
     assert_eq!(cli.ok(&["project", "get", "standup", "--jq", ".state"]), "active");
 }
+
+#[test]
+fn a_deletion_asks_for_the_name_and_takes_nothing_else() {
+    let cli = customer();
+    let delete = |typed: &str| cli.run_at_terminal(&["project", "delete", "standup"], "to delete the project:", typed);
+    let state = || cli.ok(&["project", "get", "standup", "--jq", ".state"]);
+    for other in ["y\r", "Standup\r", "\r"] {
+        let run = delete(other);
+        assert_eq!((run.code, state().as_str()), (2, "active"), "{other:?}: {}", run.stdout);
+        assert!(run.stdout.contains("1 key"), "what goes with it is not told: {}", run.stdout);
+    }
+    let run = delete("standup\r");
+    assert_eq!((run.code, state().as_str()), (0, "deleted"), "{}", run.stdout);
+}
+
+#[test]
+fn in_a_pipeline_nobody_is_asked_even_at_a_terminal() {
+    let cli = customer().env("CI", "true");
+    let run = cli.run_at_terminal(&["project", "delete", "standup"], "", "");
+    assert_eq!(run.code, 2, "{}", run.stdout);
+    assert!(run.stdout.contains("--confirm"), "the flag is not named: {}", run.stdout);
+    assert_eq!(cli.ok(&["project", "get", "standup", "--jq", ".state"]), "active");
+}

@@ -51,6 +51,33 @@ fn local_changes_are_in_the_audit_as_the_local_user() {
 }
 
 #[test]
+fn a_store_of_another_user_is_refused_before_anything_is_made_beside_it() {
+    let cli = Cli::new();
+    let mine = cli.path("pulse.db");
+    std::fs::write(&mine, "").expect("a file");
+    // Root can give a file away; others find one that is root's.
+    let given = std::os::unix::fs::chown(&mine, Some(65_534), None).is_ok();
+    let theirs = if given { mine } else { std::path::PathBuf::from("/etc/passwd") };
+    let store = format!("sqlite:{}", theirs.display());
+    let commands: [&[&str]; 5] = [
+        &["org", "list"],
+        &["store", "check"],
+        &["store", "migrate", "--yes"],
+        &["store", "backup", "backup.db"],
+        &["store", "restore", "backup.db", "--yes"],
+    ];
+    for command in commands {
+        let run = cli.run(&[&["--local", "--store", &store][..], command].concat());
+        assert_eq!(run.code, 7, "{}", run.shown());
+        assert!(run.stderr.contains("belongs to another user"), "{}", run.shown());
+    }
+    let names =
+        std::fs::read_dir(cli.folder()).expect("a folder").filter_map(Result::ok).map(|entry| entry.file_name());
+    let made: Vec<_> = names.filter(|name| name != "pulse.db").collect();
+    assert!(made.is_empty(), "{made:?} was made");
+}
+
+#[test]
 fn a_dry_run_makes_no_store() {
     let cli = Cli::with_store();
     let run = cli.run(&["org", "create", "acme", "--email", "ops@acme.example", "--dry-run", "-o", "json"]);
@@ -71,7 +98,7 @@ fn a_dry_run_of_a_restore_or_a_migration_finds_what_would_stop_it() {
     let foretold = restore("backup.db");
     assert!(foretold.code == 0 && foretold.json()["result"]["bytes"].as_u64() > Some(0), "{}", foretold.shown());
     let migrate = || cli.run(&["store", "migrate", "--dry-run", "-o", "json"]);
-    assert_eq!((migrate().code, migrate().json()["result"]["from"].as_u64()), (0, Some(1)), "{}", migrate().shown());
+    assert_eq!((migrate().code, migrate().json()["result"]["from"].as_u64()), (0, Some(2)), "{}", migrate().shown());
     assert_eq!(std::fs::read(&store).expect("the store"), before, "a dry run changed the store");
 
     let _held = pulse_core::store::sqlite::locks::StoreLock::shared(&store).expect("the lock");

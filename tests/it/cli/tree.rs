@@ -25,6 +25,26 @@ fn arguments(command: &str) -> &'static [&'static str] {
         "pulse token revoke" => &["--project", "standup", "--identity", "i"],
         "pulse token inspect" | "pulse token lint" => &["x.y.z"],
         "pulse token verify" => &["x.y.z", "--key", "k"],
+        "pulse webhook endpoint create" => &["https://hooks.example/fresh", "--project", "standup"],
+        "pulse webhook endpoint list" | "pulse webhook delivery list" => &["--project", "standup"],
+        "pulse webhook endpoint get" | "pulse webhook endpoint pause" | "pulse webhook endpoint resume" => {
+            &["https://hooks.example/in", "--project", "standup"]
+        }
+        "pulse webhook endpoint update" => &["https://hooks.example/in", "--project", "standup", "--clear", "rate"],
+        "pulse webhook endpoint delete"
+        | "pulse webhook endpoint disable"
+        | "pulse webhook endpoint enable"
+        | "pulse webhook endpoint rotate-secret"
+        | "pulse webhook test" => &["https://hooks.example/in", "--project", "standup", "--dry-run"],
+        "pulse webhook delivery get" | "pulse webhook delivery attempts" | "pulse webhook delivery resend" => {
+            &["dlv_01J00000000000000000000000", "--project", "standup"]
+        }
+        "pulse session list" | "pulse ban list" | "pulse usage show" => &["--project", "standup"],
+        "pulse session show" => &["daily", "--project", "standup"],
+        "pulse ban create" => &["mallory", "--project", "standup"],
+        "pulse ban delete" => &["mallory", "--project", "standup", "--dry-run"],
+        "pulse webhook verify" => &["-", "--id", "x", "--timestamp", "1", "--signature", "v1,x"],
+        "pulse webhook sign" => &["-"],
         "pulse context use" | "pulse context delete" => &["nosuch"],
         "pulse context set" => &["here", "--path", "sqlite:x.db"],
         "pulse admin rotate" => &["--dry-run"],
@@ -47,7 +67,8 @@ fn children(cli: &Cli, command: &[String]) -> Vec<String> {
 
 #[test]
 fn every_command_answers_a_program_with_json() {
-    let cli = customer();
+    let cli = customer().env("PULSE_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    cli.ok(&["webhook", "endpoint", "create", "https://hooks.example/in", "--project", "standup", "-q"]);
     let (mut open, mut leaves) = (vec![Vec::new()], 0);
     while let Some(command) = open.pop() {
         let names = children(&cli, &command);

@@ -30,6 +30,8 @@ async fn what_the_first_start_made_works_at_the_second_and_comes_back_when_it_is
     let first = Daemon::start_in(folder.path(), dev()).await;
     assert!(token(&first)["token"].is_string());
     assert!(first.process.stderr().contains("livekit-server --dev"), "nothing tells how to start LiveKit");
+    let orgs = first.client().get("/v1/organizations").await.json();
+    assert_eq!((&orgs["data"][0]["name"], &orgs["data"][0]["plan"]), (&"dev".into(), &"Enterprise".into()), "{orgs}");
     let file = folder.path().join("pulse-data/dev.env");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let (project, key) = (kit(&first, "PULSE_PROJECT_ID"), kit(&first, "PULSE_API_KEY"));

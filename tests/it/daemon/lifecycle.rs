@@ -7,10 +7,9 @@ use pulse_tests::{
     process::Signal,
     temporary_folder,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{ACME, under_way};
 
 #[tokio::test]
 async fn a_second_daemon_on_the_same_store_is_refused_and_told_of_the_first() {
@@ -25,21 +24,10 @@ async fn a_second_daemon_on_the_same_store_is_refused_and_told_of_the_first() {
 #[tokio::test]
 async fn a_request_under_way_is_finished_after_sigterm() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
-    let body = r#"{"name":"acme","admin_email":"a@acme.example"}"#;
-    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
-    let head = format!(
-        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
-        daemon.admin_token,
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // The daemon asks for the body: the request is under way.
-    let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on).await.unwrap();
-    assert!(go_on.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&go_on));
+    let mut stream = under_way(&daemon).await;
     daemon.process.signal(Signal::TERM);
     daemon.process.until_logged("\"message\":\"stopping\"").await;
-    stream.write_all(body.as_bytes()).await.unwrap();
+    stream.write_all(ACME.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
@@ -48,15 +36,23 @@ async fn a_request_under_way_is_finished_after_sigterm() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_end_is_cut_off_when_the_drain_is_over() {
+    // All places for connections are taken, so that the daemon waits for one of them when the signal comes.
+    let options = DaemonOptions::new()
+        .env("PULSE_MAX_CONNECTIONS", "1")
+        .env("PULSE_BODY_TIMEOUT", "600")
+        .env("PULSE_DRAIN_TIMEOUT", "1");
+    let daemon = Daemon::start(options).await;
+    let _stream = under_way(&daemon).await;
+    daemon.process.signal(Signal::TERM);
+    daemon.process.until_logged("requests under way were cut off").await;
+    assert_eq!(daemon.process.exited(Duration::from_secs(8)).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_second_signal_does_not_wait() {
     let daemon = Daemon::start(DaemonOptions::new().env("PULSE_DRAIN_TIMEOUT", "600")).await;
-    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
-    let head = format!(
-        "POST /v1/organizations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
-        daemon.admin_token
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.read_exact(&mut [0; 25]).await.unwrap();
+    let _stream = under_way(&daemon).await;
     daemon.process.signal(Signal::TERM);
     daemon.process.until_logged("\"message\":\"stopping\"").await;
     daemon.process.signal(Signal::TERM);
@@ -165,4 +161,13 @@ async fn the_file_with_the_operators_token_goes_when_the_token_is_replaced() {
     assert_eq!(rotated.status, 200, "{}", rotated.text);
     let gone = async || (!file.exists()).then_some(());
     daemon.process.until("the file with the old token was removed", Duration::from_secs(5), gone).await;
+}
+
+#[tokio::test]
+async fn an_operators_token_that_the_settings_give_is_replaced_there_and_not_by_a_rotation() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let refused = daemon.client().post("/v1/admin/rotate", &serde_json::json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "conflict"), "{}", refused.text);
+    assert!(refused.json()["hint"].as_str().is_some_and(|hint| hint.contains("PULSE_ADMIN_TOKEN")), "{}", refused.text);
+    assert_eq!(daemon.client().get("/v1/organizations").await.status, 200, "the given one holds");
 }

@@ -125,6 +125,25 @@ async fn a_request_id_is_returned_in_the_header_the_problem_and_the_log() {
 }
 
 #[tokio::test]
+async fn the_log_is_json_for_programs_and_text_where_that_is_asked_for() {
+    for (format, logged) in [(None, "\"request_id\":\"my-id.2\""), (Some("text"), "request_id=\"my-id.2\"")] {
+        let options =
+            format.into_iter().fold(DaemonOptions::new(), |options, word| options.env("PULSE_LOG_FORMAT", word));
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        client.send(client.request("GET", "/v1/organizations").header("x-request-id", "my-id.2")).await;
+        let line = daemon.process.until_logged(logged).await;
+        assert!(line.contains("organizations.list") && line.contains("200"), "{line}");
+        daemon.stop().await;
+        for line in daemon.process.stderr().lines() {
+            let json = serde_json::from_str::<Value>(line).ok();
+            assert_eq!(json.is_some(), format.is_none(), "{line}");
+            assert!(json.is_none_or(|entry| entry["timestamp"].is_string() && entry["level"].is_string()), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn http_2_in_the_clear_works_by_prior_knowledge() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();

@@ -95,22 +95,26 @@ fn tamper(path: &Path, sql: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }
 
-/// Runs an ignored test of `module` in a process of its own, behind a shell that ignores the signal for a file that
-/// grows past its limit.
+/// Runs a test of `module` once more, in a process of its own, where [`as_child`] gives it `path`. Behind a shell that
+/// ignores the signal for a file that grows past its limit.
 fn child(module: &str, test: &str, path: &Path) -> Child {
     let (_, module) = module.split_once("::").expect("a module of this binary");
     let script = r#"trap "" XFSZ; exec "$0" "$@""#;
     Command::new("sh")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("{module}::{test}"), "--ignored", "--nocapture"])
-        .env("PULSE_TEST_STORE", path)
+        .args(["--exact", &format!("{module}::{test}"), "--nocapture"])
+        .env(CHILD, path)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
 }
 
+/// Names the store to a test that was started by itself.
+const CHILD: &str = "PULSE_TEST_STORE";
+
+/// The store of a test that was started by itself as its child; `None` in the test that does so.
 #[expect(clippy::disallowed_methods, reason = "the parent names the store in the environment")]
-fn path_from_parent() -> PathBuf {
-    PathBuf::from(std::env::var_os("PULSE_TEST_STORE").expect("this test runs as a child of another one"))
+fn as_child() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
 }

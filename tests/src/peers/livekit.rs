@@ -6,16 +6,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::process::Child;
-use crate::{ports, reaper};
+use crate::{jwt, ports, reaper};
 
 /// The key that every LiveKit of the tests knows.
 const KEY: &str = "APIpulsetests";
@@ -111,11 +107,7 @@ impl LiveKit {
 
     /// A token with exactly these claims, signed with the secret: for the tests of what LiveKit makes of them.
     pub fn sign(&self, claims: &Value) -> String {
-        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes keys of any length");
-        mac.update(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        jwt::sign(SECRET.as_bytes(), &claims.to_string())
     }
 }
 

@@ -51,6 +51,10 @@ pub struct Join {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Report {
     pub connected: bool,
+    /// When the client was in the room, in seconds since 1970.
+    pub joined_at: Option<f64>,
+    /// When it was out of it again.
+    pub left_at: Option<f64>,
     /// Why the client could not join.
     pub error: Option<String>,
     pub room_name: Option<String>,
@@ -154,6 +158,12 @@ impl Participant {
         self.last_report(bound).await
     }
 
+    /// Kills the client's process: it says goodbye to nobody.
+    pub async fn kill(mut self) -> Report {
+        self.process.kill().await;
+        self.report
+    }
+
     /// Waits until LiveKit ends the session, as when the participant is removed or the room is deleted.
     pub async fn until_ended(self, bound: Duration) -> Report {
         self.last_report(bound).await
@@ -203,6 +213,12 @@ impl ClientProcess {
             Err(_) => panic!("the client did not report within {bound:?}\n{}", self.stderr()),
         };
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("not a report: {error}\n{line}"))
+    }
+
+    async fn kill(&mut self) {
+        // Before it is waited for: then its id is free.
+        self.process.id().into_iter().for_each(reaper::forget);
+        self.process.kill().await.expect("a child can be killed");
     }
 
     fn stderr(&mut self) -> String {

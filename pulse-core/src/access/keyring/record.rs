@@ -7,6 +7,7 @@ use std::sync::{
 
 use ipnet::IpNet;
 
+use super::PublicId;
 use crate::{
     access::{
         Permissions,
@@ -17,17 +18,17 @@ use crate::{
     model::{
         api_key::{ApiKey, Constraints, KeyState, KeyStatus},
         organization::Organization,
-        project::Project,
-        tenant::Tenant,
+        tenant::{Tenant, TenantProject},
         text::Name,
     },
     time::Timestamp,
 };
 
-/// What narrows a key beyond its scopes: most keys have nothing of the kind.
-struct Narrowing {
+/// What most keys do not have.
+struct Rare {
     constraints: Constraints,
     networks: Vec<IpNet>,
+    rotated_from: Option<KeyId>,
 }
 
 /// A key with its project and its organization, as they were when last read.
@@ -40,16 +41,14 @@ pub struct KeyRecord {
     pub scopes: Permissions,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
-    /// The key that it replaces.
-    pub rotated_from: Option<KeyId>,
     /// Its project.
-    pub project: Arc<Project>,
+    pub project: Arc<TenantProject>,
     /// Its organization.
     pub org: Arc<Organization>,
-    public_id: Box<str>,
+    public_id: PublicId,
     environment: Environment,
     state: KeyState,
-    narrowing: Option<Box<Narrowing>>,
+    rare: Option<Box<Rare>>,
     pub(super) digest: CheckedDigest,
     /// On the monotonic clock; 0 before the first use.
     pub(super) last_used_millis: AtomicU64,
@@ -63,20 +62,21 @@ impl std::fmt::Debug for KeyRecord {
 }
 
 impl KeyRecord {
-    pub(super) fn new(key: ApiKey, tenant: Tenant, digest: CheckedDigest) -> Self {
-        let narrowed = !key.constraints.is_empty() || !key.networks.is_empty();
+    /// The record of `key`, whose texts carry `public_id`.
+    pub(super) fn new(public_id: PublicId, key: ApiKey, tenant: Tenant, digest: CheckedDigest) -> Self {
+        let rare = Rare { constraints: key.constraints, networks: key.networks, rotated_from: key.rotated_from };
+        let has_any = !rare.constraints.is_empty() || !rare.networks.is_empty() || rare.rotated_from.is_some();
         Self {
             id: key.id,
             name: key.name,
             scopes: key.scopes,
             expires_at: key.expires_at,
-            rotated_from: key.rotated_from,
             project: tenant.project,
             org: tenant.org,
-            public_id: key.public_id.into(),
+            public_id,
             environment: key.environment,
             state: key.state,
-            narrowing: narrowed.then(|| Box::new(Narrowing { constraints: key.constraints, networks: key.networks })),
+            rare: has_any.then(|| Box::new(rare)),
             digest,
             last_used_millis: AtomicU64::new(0),
             rehash_noted: AtomicBool::new(false),
@@ -85,22 +85,28 @@ impl KeyRecord {
 
     /// What narrows the tokens that it makes, if anything does.
     pub fn constraints(&self) -> Option<&Constraints> {
-        self.narrowing.as_ref().map(|narrowing| &narrowing.constraints).filter(|own| !own.is_empty())
+        self.rare.as_ref().map(|rare| &rare.constraints).filter(|own| !own.is_empty())
     }
 
     /// From where it may be used; empty: from anywhere.
     pub fn networks(&self) -> &[IpNet] {
-        self.narrowing.as_ref().map_or(&[], |narrowing| &narrowing.networks)
+        self.rare.as_ref().map_or(&[], |rare| &rare.networks)
+    }
+
+    /// The key that it replaces.
+    pub fn rotated_from(&self) -> Option<KeyId> {
+        self.rare.as_ref().and_then(|rare| rare.rotated_from)
     }
 
     /// The id inside its texts.
     pub fn public_id(&self) -> &str {
-        &self.public_id
+        // Letters and digits: nothing else is a public id.
+        std::str::from_utf8(&self.public_id).unwrap_or_default()
     }
 
     /// The public text.
     pub fn public_text(&self) -> String {
-        key::public_text(self.environment, &self.public_id)
+        key::public_text(self.environment, self.public_id())
     }
 
     /// What the key is at `now`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CreatedKey, Draft, cut, first_key, guarded_change, make_room, project, read, revoked, set_primary, shown, trail,
-    usable_project,
+    unborn, usable_project,
 };
 use crate::{
     access::{Caller, Permission, Permissions, caller::unauthenticated},
@@ -90,7 +90,7 @@ fn check_rotator(cx: &Cx<'_>, key: KeyId) -> Result<()> {
         Caller::Key(caller) => &caller.record,
         Caller::Anonymous => return Err(unauthenticated()),
     };
-    let itself = record.id == key || record.rotated_from == Some(key);
+    let itself = record.id == key || record.rotated_from() == Some(key);
     if record.scopes.has(Permission::KeysWrite) || (itself && record.scopes.has(Permission::KeysRotateSelf)) {
         return Ok(());
     }
@@ -365,17 +365,17 @@ impl Operation for RegenerateKeys {
         let mut batch = guarded_change(cx, self.id).await?;
         make_room(cx, self.id, &mut batch).await?;
         let live = cx.parts.keys.live(self.id).await?;
-        let old = live.into_iter().find(|key| key.primary);
-        let (new, secret) = match &old {
+        let old = live.iter().find(|key| key.primary);
+        let (new, secret) = match old {
             Some(old) => successor(cx, old)?,
             None => first_key(cx, self.id)?,
         };
         let new = ApiKey { primary: true, ..new };
-        if let Some(old) = &old {
-            let revoked = overlap == 0;
+        if let Some(old) = old {
+            let ends_now = overlap == 0;
             let after = ApiKey {
-                state: if revoked { KeyState::Revoked } else { KeyState::Rotated },
-                revoked_at: revoked.then_some(cx.now),
+                state: if ends_now { KeyState::Revoked } else { KeyState::Rotated },
+                revoked_at: ends_now.then_some(cx.now),
                 primary: false,
                 rotated_to: Some(new.id),
                 expires_at: Some(ended_at(cx.now, overlap, old.expires_at)),
@@ -383,9 +383,13 @@ impl Operation for RegenerateKeys {
             };
             after.replace_in(&mut batch)?;
         }
+        let unborn = old.and_then(|old| unborn(&live, old));
+        if let Some(unborn) = unborn {
+            revoked(cx, unborn).replace_in(&mut batch)?;
+        }
         new.insert_into(&mut batch)?;
         set_primary(&mut batch, &project, Some(&new), cx.now)?;
-        let targets: Vec<&ApiKey> = old.iter().chain([&new]).collect();
+        let targets: Vec<&ApiKey> = old.into_iter().chain(unborn).chain([&new]).collect();
         let trail = trail(&project, &targets, None, &new);
         let output = CreatedKey { key: new.view(cx.now, None), pulse_api_secret: Some(secret) };
         Ok(Planned::write(output, batch, trail).touching("keys", targets.len() as u64))

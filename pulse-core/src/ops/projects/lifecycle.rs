@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{read, replacing};
+use super::{read, replacing, shown};
 use crate::{
     access::Permission,
     error::{Code, Error, Result},
@@ -57,7 +57,7 @@ impl Operation for DeleteProject {
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
         let before = read(cx, self.id).await?;
         if before.state == ProjectState::Deleted {
-            return Ok(Planned::read(before.view()));
+            return Ok(Planned::read(shown(cx, &before).await?));
         }
         let purge_at = cx.now.plus(cx.parts.settings.purge_after);
         let after = Project {
@@ -68,7 +68,7 @@ impl Operation for DeleteProject {
             ..before.clone()
         };
         let keys = cx.parts.keys.count_live(self.id).await?;
-        let mut planned = replacing(&before, after)?.touching("keys", keys);
+        let mut planned = replacing(cx, &before, after).await?.touching("keys", keys);
         job(cx, JobKind::PurgeProject, self.id, purge_at).insert_into(&mut planned.batch)?;
         Ok(planned)
     }
@@ -111,14 +111,14 @@ impl Operation for RestoreProject {
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<ProjectView>> {
         let before = read(cx, self.id).await?;
         if before.state != ProjectState::Deleted {
-            return Ok(Planned::read(before.view()));
+            return Ok(Planned::read(shown(cx, &before).await?));
         }
         if before.purge_at.is_some_and(|end| end <= cx.now) {
             return Err(Error::new(Code::Gone, format!("project {} is being purged", self.id)));
         }
         let org = cx.parts.organizations.get(before.org_id).await?.filter(|org| org.deleted_at.is_none());
         let org = org.ok_or_else(|| Error::deleted("organization", before.org_id))?;
-        let mut planned = replacing(&before, revived(&before, cx.now))?;
+        let mut planned = replacing(cx, &before, revived(&before, cx.now)).await?;
         org.require_in(&mut planned.batch);
         Ok(planned)
     }
@@ -164,7 +164,7 @@ impl Operation for SuspendProject {
         match before.state {
             ProjectState::Deleted => Err(Error::deleted("project", self.id)),
             ProjectState::Suspended if before.suspend_reason.as_ref() == Some(&self.reason) => {
-                Ok(Planned::read(before.view()))
+                Ok(Planned::read(shown(cx, &before).await?))
             }
             ProjectState::Active | ProjectState::Suspended => {
                 let after = Project {
@@ -175,7 +175,7 @@ impl Operation for SuspendProject {
                     ..before.clone()
                 };
                 let keys = cx.parts.keys.count_live(self.id).await?;
-                Ok(replacing(&before, after)?.touching("keys", keys))
+                Ok(replacing(cx, &before, after).await?.touching("keys", keys))
             }
         }
     }
@@ -212,7 +212,7 @@ impl Operation for ResumeProject {
         let before = read(cx, self.id).await?;
         match before.state {
             ProjectState::Deleted => Err(Error::deleted("project", self.id)),
-            ProjectState::Active => Ok(Planned::read(before.view())),
+            ProjectState::Active => Ok(Planned::read(shown(cx, &before).await?)),
             ProjectState::Suspended => {
                 let after = Project {
                     state: ProjectState::Active,
@@ -221,7 +221,7 @@ impl Operation for ResumeProject {
                     updated_at: cx.now,
                     ..before.clone()
                 };
-                replacing(&before, after)
+                replacing(cx, &before, after).await
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Revokes media tokens by token, identity, room, or all of a project. LiveKit itself cannot be told: what is revoked is
-//! not refreshed any more and validates as bad; a client that is connected stays connected.
+//! Revokes media tokens by token, identity, room, or all of a project. LiveKit itself cannot be told to refuse a token: what
+//! is revoked is not refreshed any more and validates as bad, whoever is connected with it is put out by jobs of the same
+//! commit, and whoever joins with it later is put out as soon as LiveKit tells of it.
 
 use std::time::Duration;
 
@@ -19,14 +20,17 @@ use crate::{
         text::Note,
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
-    ops::diff::target,
+    ops::{
+        diff::target,
+        evict::{self, MAX_REMOVALS, is_hit},
+    },
     repo::{Document, revocations::StoredRevocation},
     store::Batch,
     time::Timestamp,
 };
 
-/// Revoke media tokens: name exactly one of `jti`, `identity`, `room_name` and `all`. A key that is bound to rooms can
-/// only revoke the tokens of one of its rooms.
+/// Revoke media tokens: name exactly one of `jti`, `identity`, `room_name` and `all`. Who is connected with one of them is
+/// put out. A key that is bound to rooms can only revoke the tokens of one of its rooms.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeTokens {
@@ -140,12 +144,15 @@ impl Operation for RevokeTokens {
                 StoredRevocation { revocation: revocation.clone(), version: old.version }.replace_in(&mut batch)?;
             }
         }
+        let there =
+            cx.parts.intervals.open_that(project_id, |connection| is_hit(connection, &revocation), MAX_REMOVALS);
+        let removed = evict::remove(cx, &there.await?, "revoked", &mut batch)?;
         let targets = vec![
             target("revocation", revocation.id, None),
             target("project", project_id, Some(tenant.project.name.to_string())),
         ];
         let trail =
             Trail { org: Some(tenant.org.id), targets, changes: super::super::diff::changes(None, Some(&revocation)) };
-        Ok(Planned::write(revocation, batch, trail))
+        Ok(Planned::write(revocation, batch, trail).touching("participants", removed))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Permission, ProjectState, TokenText, check_room, mint::own_attributes, signer_of};
+use super::{Permission, ProjectState, TokenText, ban_of, check_room, mint::own_attributes, signer_of};
 use crate::{
     error::Result,
     id::ProjectId,
@@ -15,6 +15,7 @@ use crate::{
     },
     model::revocation::SubjectKind,
     op::{Cx, Meta, Operation, Planned, Scope},
+    repo::revocations::Issued,
     time::Timestamp,
 };
 
@@ -35,6 +36,8 @@ pub enum ReasonCode {
     NotYetValid,
     /// It was revoked.
     Revoked,
+    /// Its identity is banned.
+    Banned,
     /// Its project is suspended.
     ProjectSuspended,
     /// Its project was deleted.
@@ -189,6 +192,10 @@ pub(super) async fn judge(cx: &Cx<'_>, text: &str) -> Result<Verdict> {
     if let Some(detail) = revoked(cx, tenant.project.id, &claims, jti, &room).await? {
         verdict.because(ReasonCode::Revoked, detail);
     }
+    if let Some(ban) = ban_of(cx, &claims.livekit.sub, &room).await? {
+        let why = ban.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        verdict.because(ReasonCode::Banned, format!("its identity was banned at {}{why}", ban.created_at));
+    }
     verdict.claims = Some(shown(&claims, &room));
     verdict.judged = jti.map(|jti| Judged { claims, jti, room });
     Ok(verdict)
@@ -208,8 +215,8 @@ fn judge_times(cx: &Cx<'_>, claims: &TokenClaims, verdict: &mut Verdict) {
     }
 }
 
-/// Whether a revocation hits the token: its family, its identity, its room, or everything, issued before a moment. A
-/// token of Pulse counts as issued when its family was, so that a refresh does not outlive the revocation.
+/// Why a revocation hits the token, if one does. A token of Pulse counts as issued when its family was, so that a refresh
+/// does not outlive the revocation.
 async fn revoked(
     cx: &Cx<'_>,
     project: ProjectId,
@@ -217,28 +224,18 @@ async fn revoked(
     jti: Option<Jti>,
     room: &RoomName,
 ) -> Result<Option<String>> {
-    let family = jti.map(Jti::family_text);
-    let subjects = [
-        family.as_deref().map(|family| (SubjectKind::Jti, family)),
-        Some((SubjectKind::Identity, claims.livekit.sub.as_str())),
-        Some((SubjectKind::Room, room.as_str())),
-        Some((SubjectKind::Project, "")),
-    ];
-    let issued = jti.map_or(moment(claims.livekit.nbf), Jti::issued_at);
-    for (kind, value) in subjects.into_iter().flatten() {
-        let found = cx.parts.revocations.get(project, kind, value).await?.map(|stored| stored.revocation);
-        if let Some(hit) = found.filter(|found| issued < found.before && found.expires_at > cx.now) {
-            let what = match kind {
-                SubjectKind::Jti => "it was revoked",
-                SubjectKind::Identity => "the tokens of its identity were revoked",
-                SubjectKind::Room => "the tokens of its room were revoked",
-                SubjectKind::Project => "all tokens of the project were revoked",
-            };
-            let why = hit.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            return Ok(Some(format!("{what} at {}{why}", hit.created_at)));
-        }
-    }
-    Ok(None)
+    let issued = Issued { jti, identity: &claims.livekit.sub, room, at: moment(claims.livekit.nbf) };
+    let hit = cx.parts.revocations.hitting(project, &issued, cx.now).await?;
+    Ok(hit.map(|hit| {
+        let what = match hit.kind {
+            SubjectKind::Jti => "it was revoked",
+            SubjectKind::Identity => "the tokens of its identity were revoked",
+            SubjectKind::Room => "the tokens of its room were revoked",
+            SubjectKind::Project => "all tokens of the project were revoked",
+        };
+        let why = hit.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{what} at {}{why}", hit.created_at)
+    }))
 }
 
 fn shown(claims: &TokenClaims, room: &RoomName) -> ShownClaims {

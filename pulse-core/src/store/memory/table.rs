@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     store::{
         Order, Position, Rows, SCAN_BUDGET, Scan, Stored, check, document,
-        schema::{Collection, Index, PRIMARY},
+        schema::{Collection, Expiry, Index, PRIMARY},
     },
     time::Timestamp,
 };
@@ -36,8 +36,10 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(collection: &'static Collection) -> Self {
         let primary = Index { name: PRIMARY, fields: &[], unique: false };
-        let expires =
-            collection.expires.map(|_| Index { name: EXPIRES, fields: collection.expires.as_slice(), unique: false });
+        let expires = collection.expires.as_ref().and_then(|expiry| match expiry {
+            Expiry::Swept(field) => Some(Index { name: EXPIRES, fields: std::slice::from_ref(field), unique: false }),
+            Expiry::Worker(_) => None,
+        });
         let all = [primary].into_iter().chain(collection.indexes.iter().copied()).chain(expires);
         Self { documents: BTreeMap::new(), indexes: all.map(|index| (index, BTreeSet::new())).collect() }
     }

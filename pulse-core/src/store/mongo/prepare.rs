@@ -141,8 +141,8 @@ async fn create_indexes(db: &Database, collection: &Collection, indexes: Vec<Doc
 
 /// The declared indexes as MongoDB's, with the one for expiry.
 fn indexes(collection: &Collection) -> Vec<Document> {
-    let expiry = collection.expires.map(|field| {
-        let key = doc! { codec::stored_name(field): 1 };
+    let expiry = collection.expires.map(|expiry| {
+        let key = doc! { codec::stored_name(expiry.field()): 1 };
         doc! { "key": key, "name": EXPIRY_INDEX, "expireAfterSeconds": EXPIRY_DELAY_SECONDS }
     });
     collection.indexes.iter().map(|index| secondary(collection, index)).chain(expiry).collect()

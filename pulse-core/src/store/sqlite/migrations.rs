@@ -20,7 +20,8 @@ pub(super) struct Migration {
 }
 
 /// The steps after version 1, in order. Each new [`SCHEMA_VERSION`] adds one.
-pub(super) static MIGRATIONS: &[Migration] = &[];
+pub(super) static MIGRATIONS: &[Migration] =
+    &[Migration { version: 2, sql: "ALTER TABLE usage_metrics ADD COLUMN c_session_id TEXT;" }];
 
 /// What every store has beside the collections: the generation, a row that a write probe touches, and the last record
 /// of each log, which outlives the record itself.

@@ -96,7 +96,7 @@ impl Table {
         let logged: &[&str] = if collection.log.is_some() { &["log", "seq"] } else { &[] };
         let used = |field: &&Field| {
             let indexed = plain.iter().any(|index| index.fields.contains(&field.name));
-            indexed || collection.expires == Some(field.name) || logged.contains(&field.name)
+            indexed || collection.swept() == Some(field.name) || logged.contains(&field.name)
         };
         let columns: Vec<&Field> = collection.fields.iter().filter(used).collect();
         let each = |first: usize, format: &dyn Fn(&str, usize) -> String| -> String {
@@ -114,7 +114,7 @@ impl Table {
             update_doc: format!("UPDATE {name} SET version = ?2 + 1, doc = ?3 WHERE id = ?1 AND version = ?2{same}"),
             update: format!("UPDATE {name} SET version = ?2 + 1, doc = ?3{set} WHERE id = ?1 AND version = ?2"),
             delete: format!("DELETE FROM {name} WHERE id = ?1 AND version = ?2"),
-            expired: collection.expires.map(|field| {
+            expired: collection.swept().map(|field| {
                 format!("SELECT id, version FROM {name} WHERE c_{field} <= ?1 ORDER BY c_{field} LIMIT ?2")
             }),
             sides: lists.into_iter().map(|index| Side::new(collection, index)).collect(),
@@ -130,7 +130,7 @@ impl Table {
 
     /// The statements that make whatever of the collection does not exist yet.
     pub(super) fn create(&self) -> String {
-        let Collection { name, fields, indexes, expires, .. } = self.collection;
+        let Collection { name, fields, indexes, .. } = self.collection;
         let column = |field: &Field| {
             let kind = if matches!(field.kind, FieldType::Int | FieldType::Bool) { "INTEGER" } else { "TEXT" };
             format!("c_{} {kind}", field.name)
@@ -155,7 +155,7 @@ impl Table {
                 format!("CREATE {kind} IF NOT EXISTS {place} ON {name} ({key}){};\n", partial(&of_index))
             };
         }
-        if let Some(field) = expires.and_then(|expires| self.collection.field(expires)) {
+        if let Some(field) = self.collection.swept().and_then(|expires| self.collection.field(expires)) {
             let condition = partial(&[field]);
             sql += &format!("CREATE INDEX IF NOT EXISTS {name}__expiry ON {name} (c_{}){condition};\n", field.name);
         }

@@ -87,8 +87,11 @@ async fn an_older_store_is_migrated_step_by_step_when_nobody_else_has_it_open() 
     let store = &temporary.store;
     let conn = connection::open(&store.path, Role::Writer).unwrap();
     let steps = [
-        Migration { version: 2, sql: "CREATE TABLE second (one INTEGER) STRICT; DROP TABLE key_uses;" },
-        Migration { version: 3, sql: "ALTER TABLE second ADD COLUMN two INTEGER;" },
+        Migration {
+            version: SCHEMA_VERSION + 1,
+            sql: "CREATE TABLE second (one INTEGER) STRICT; DROP TABLE key_uses;",
+        },
+        Migration { version: SCHEMA_VERSION + 2, sql: "ALTER TABLE second ADD COLUMN two INTEGER;" },
     ];
     let other = StoreLock::shared(&store.path).unwrap();
     let migrate = || {
@@ -99,13 +102,14 @@ async fn an_older_store_is_migrated_step_by_step_when_nobody_else_has_it_open() 
     };
     assert_eq!(migrate().unwrap_err().code(), Code::StoreLocked);
     drop(other);
-    assert_eq!(migrate().unwrap(), 1);
+    assert_eq!(migrate().unwrap(), SCHEMA_VERSION);
     store.lock.downgrade().unwrap();
     conn.execute("INSERT INTO second (one, two) SELECT count(*), 2 FROM key_uses", []).unwrap();
-    assert_eq!(migrate().unwrap(), 3, "a second time there is nothing to do");
+    assert_eq!(migrate().unwrap(), SCHEMA_VERSION + 2, "a second time there is nothing to do");
     let newer = SqliteStore::open(SqliteOptions::new(&store.path, Arc::new(SystemClock::new()))).unwrap_err();
     assert_eq!(newer.code(), Code::StoreNewer);
-    assert!(newer.message().contains("version 3") && newer.message().contains("up to 1"), "{}", newer.message());
+    let versions = [format!("version {}", SCHEMA_VERSION + 2), format!("up to {SCHEMA_VERSION}")];
+    assert!(versions.iter().all(|version| newer.message().contains(version)), "{}", newer.message());
 }
 
 #[tokio::test]

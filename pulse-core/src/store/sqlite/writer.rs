@@ -19,12 +19,13 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{CommitObserver, connection};
 use crate::{
     error::{Code, Error, Result},
+    fault,
     time::Clock,
 };
 
@@ -211,6 +212,7 @@ impl Thread {
         if let [only] = group {
             let before = changes();
             let keep = only.run(&self.conn)?;
+            disk(keep)?;
             sql(if keep { "COMMIT" } else { "ROLLBACK" })?;
             return Ok(usize::from(keep && changes() > before));
         }
@@ -225,9 +227,22 @@ impl Thread {
             }
             sql("RELEASE job")?;
         }
+        disk(written > 0)?;
         sql("COMMIT")?;
         Ok(written)
     }
+}
+
+/// The points at which a disk can be slow, full or lose what it took.
+fn disk(writes: bool) -> Result<()> {
+    if !fault::COMPILED || !writes {
+        return Ok(());
+    }
+    let fails = |code| move |_: Error| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    fault::blocking_point("writer.slow")?;
+    fault::blocking_point("writer.enospc").map_err(fails(ffi::SQLITE_FULL))?;
+    fault::blocking_point("writer.fsync_error").map_err(fails(ffi::SQLITE_IOERR_FSYNC))?;
+    Ok(())
 }
 
 /// A group's error for one of its callers.

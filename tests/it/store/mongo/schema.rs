@@ -8,7 +8,7 @@ use pulse_core::{
     store::{
         Batch, CommitMode, Order, Scan, Store as _,
         mongo::{MongoOptions, MongoStore},
-        schema::{AUDIT, COLLECTIONS, JOBS, PROJECTS, SCHEMA_VERSION, USAGE_METRICS},
+        schema::{AUDIT, COLLECTIONS, Expiry, JOBS, PROJECTS, SCHEMA_VERSION, USAGE_METRICS},
         testing::sample::{audit, far, job, past, project, usage},
     },
 };
@@ -115,7 +115,7 @@ async fn assert_declared(database: &Database) {
             let partial = built.get_document("partialFilterExpression").map(|filter| filter.keys().collect::<Vec<_>>());
             assert_eq!(partial.unwrap_or_default(), optional.collect::<Vec<_>>(), "{}.{}", collection.name, index.name);
         }
-        if let Some(field) = collection.expires {
+        if let Some(field) = collection.expires.map(Expiry::field) {
             let expiry = indexes["expiry"];
             assert_eq!(expiry.get_document("key").ok(), Some(&doc! { field: 1 }), "{}", collection.name);
             assert_eq!(expiry.get_i32("expireAfterSeconds").ok(), Some(WEEK), "{}", collection.name);

@@ -1,8 +1,11 @@
 //! Full disks, broken rows, and groups of writes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use pulse_core::{
@@ -16,13 +19,12 @@ use pulse_core::{
 };
 use serde_json::json;
 
-use super::{NOW, assert_sound, child, commit, fresh_id, open, options, path_from_parent, put, tamper};
+use super::{NOW, as_child, assert_sound, child, commit, fresh_id, open, options, put, tamper};
 
-#[tokio::test]
-#[ignore = "the child of a_full_disk_fails_writes_and_nothing_else"]
-async fn child_that_fills_its_disk() {
+/// What happens to a process whose files cannot grow any more.
+async fn fill_the_disk(path: &Path) {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let store = open(&path_from_parent()).await;
+    let store = open(path).await;
     put(&store, |batch| _ = batch.insert(&META, "before", json!({}))).await;
     let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     limit(Some(512 * 1024));
@@ -50,9 +52,12 @@ async fn child_that_fills_its_disk() {
 
 #[tokio::test]
 async fn a_full_disk_fails_writes_and_nothing_else() {
+    if let Some(path) = as_child() {
+        return fill_the_disk(&path).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pulse.db");
-    let output = child(module_path!(), "child_that_fills_its_disk", &path).wait_with_output().unwrap();
+    let output = child(module_path!(), "a_full_disk_fails_writes_and_nothing_else", &path).wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
     assert_sound(&maintenance::check(&path).unwrap());

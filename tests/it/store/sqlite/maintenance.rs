@@ -12,7 +12,7 @@ use pulse_core::{
     error::Code,
     store::{
         CommitMode, Store,
-        schema::{API_KEYS, AUDIT, IDEMPOTENCY, META, PRIMARY, PROJECTS},
+        schema::{API_KEYS, AUDIT, IDEMPOTENCY, META, PRIMARY, PROJECTS, SCHEMA_VERSION},
         sqlite::maintenance,
         testing::sample,
     },
@@ -64,7 +64,7 @@ async fn a_backup_under_load_restores_to_one_consistent_state() {
         steps.len() > 1 && steps.is_sorted() && steps.last().is_some_and(|(done, total)| done == total),
         "{steps:?}"
     );
-    assert_eq!((report.schema_version, report.taken_at), (1, NOW));
+    assert_eq!((report.schema_version, report.taken_at), (SCHEMA_VERSION, NOW));
     assert_eq!(report.bytes, std::fs::metadata(&backup).unwrap().len());
     drop(store);
     let restored = maintenance::restore(&path, &backup, NOW, CommitMode::Apply, &mut |_, _| ()).unwrap();
@@ -175,7 +175,7 @@ async fn a_check_of_a_sound_store_counts_what_is_there() {
     furnished(&path).await;
     let report = maintenance::check(&path).unwrap();
     assert_sound(&report);
-    assert_eq!((report.schema_version, report.logs), (1, 2));
+    assert_eq!((report.schema_version, report.logs), (SCHEMA_VERSION, 2));
     let rows = |name: &str| report.collections.iter().find(|rows| rows.name == name).map(|rows| rows.rows);
     assert_eq!((rows("projects"), rows("audit_logs"), rows("jobs")), (Some(1), Some(5), Some(0)));
 }

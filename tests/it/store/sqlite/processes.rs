@@ -1,7 +1,7 @@
 //! Files, locks, and several processes on one store.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +11,7 @@ use pulse_core::{
     error::Code,
     store::{
         CommitMode, Store,
-        schema::{AUDIT, META, PRIMARY},
+        schema::{AUDIT, META, PRIMARY, SCHEMA_VERSION},
         sqlite::{
             SqliteStore,
             locks::{DaemonLock, StoreLock},
@@ -21,7 +21,7 @@ use pulse_core::{
 };
 use serde_json::json;
 
-use super::{NOW, add, assert_sound, child, fresh_id, number, open, options, path_from_parent, put, record, refusal};
+use super::{NOW, add, as_child, assert_sound, child, fresh_id, number, open, options, put, record, refusal};
 
 #[tokio::test]
 async fn new_files_and_folders_are_the_owners_alone() {
@@ -66,7 +66,7 @@ async fn a_store_of_a_newer_version_is_refused_with_both_versions() {
     let path = folder.path().join("pulse.db");
     drop(open(&path).await);
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 42).unwrap();
-    let expected = "the store has version 42, and this Pulse knows versions up to 1".to_owned();
+    let expected = format!("the store has version 42, and this Pulse knows versions up to {SCHEMA_VERSION}");
     assert_eq!(refusal(SqliteStore::open(options(&path))), (Code::StoreNewer, expected.clone()));
     assert_eq!(refusal(maintenance::migrate(&path, CommitMode::Apply)), (Code::StoreNewer, expected.clone()));
     assert_eq!(refusal(maintenance::check(&path)), (Code::StoreNewer, expected));
@@ -160,25 +160,26 @@ async fn migrations_and_restores_need_the_store_for_themselves() {
     assert_eq!(refusal(SqliteStore::open(options(&path))), (Code::StoreLocked, expected));
     drop(alone);
     let migrated = maintenance::migrate(&path, CommitMode::Apply).unwrap();
-    assert_eq!((migrated.from, migrated.to), (1, 1));
+    assert_eq!((migrated.from, migrated.to), (SCHEMA_VERSION, SCHEMA_VERSION));
 }
 
-#[tokio::test]
-#[ignore = "the child of a_killed_process_leaves_no_lock"]
-async fn child_that_holds_all_locks() {
-    let path = path_from_parent();
-    let _daemon = DaemonLock::acquire(&path).unwrap();
-    let store = open(&path).await;
+/// Holds everything that a process can hold, until it is killed.
+async fn hold_all_locks(path: &Path) {
+    let _daemon = DaemonLock::acquire(path).unwrap();
+    let store = open(path).await;
     put(&store, |batch| _ = batch.insert(&META, "child", json!({}))).await;
-    println!("\nready");
+    std::io::stdout().write_all(b"\nready\n").unwrap();
     std::thread::park();
 }
 
 #[tokio::test]
 async fn a_killed_process_leaves_no_lock() {
+    if let Some(path) = as_child() {
+        return hold_all_locks(&path).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pulse.db");
-    let mut child = child(module_path!(), "child_that_holds_all_locks", &path);
+    let mut child = child(module_path!(), "a_killed_process_leaves_no_lock", &path);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "ready"), "the child did not come up");
     assert_eq!(DaemonLock::holder(&path), Some(child.id()));

@@ -20,7 +20,7 @@ use crate::{
         Stored,
         chain::{GENESIS, chain_hash},
         document::{index_keys, validate},
-        schema::{COLLECTIONS, Log},
+        schema::{COLLECTIONS, Expiry, Log},
     },
 };
 
@@ -198,7 +198,7 @@ struct Chain {
 /// Follows every log from its first record to its last, and compares that with the last number that is kept apart.
 fn logs(conn: &Connection, table: &Table, kind: Log, report: &mut CheckReport) -> Result<()> {
     let name = table.collection.name;
-    let sql = format!("SELECT id, version, doc FROM {name} ORDER BY c_log, c_seq");
+    let sql = format!("SELECT id, version, doc FROM {name} WHERE c_log IS NOT NULL ORDER BY c_log, c_seq");
     let mut statement = conn.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let (mut chain, mut followed) = (None::<Chain>, 0);
@@ -214,7 +214,7 @@ fn logs(conn: &Connection, table: &Table, kind: Log, report: &mut CheckReport) -
             followed += 1;
         }
         let Some(chain) = chain.as_mut() else { continue };
-        if let Some(fault) = chain.follow(kind, &record.doc, table.collection.expires.is_some()) {
+        if let Some(fault) = chain.follow(kind, &record.doc, table.collection.expires) {
             report.add(name, Some(log), fault);
         }
     }
@@ -231,11 +231,16 @@ fn logs(conn: &Connection, table: &Table, kind: Log, report: &mut CheckReport) -
 }
 
 impl Chain {
-    /// Goes on to the next record and tells the first fault of the log. Records of a log that expires go from its start.
-    fn follow(&mut self, kind: Log, record: &Value, expires: bool) -> Option<String> {
+    /// Goes on to the next record and tells the first fault of the log. Records of a log that expires go from its start;
+    /// where a worker removes them, some may stay longer than those after them.
+    fn follow(&mut self, kind: Log, record: &Value, expires: Option<Expiry>) -> Option<String> {
         let text = |name: &str| record[name].as_str().unwrap_or_default();
         let (seq, expected) = (record["seq"].as_u64().unwrap_or_default(), self.seq + 1);
-        let trimmed = expires && self.seq == 0 && seq > 1;
+        let trimmed = match expires {
+            None => false,
+            Some(Expiry::Swept(_)) => self.seq == 0 && seq > 1,
+            Some(Expiry::Worker(_)) => seq > expected,
+        };
         let fault = match kind {
             _ if seq != expected && !trimmed => Some(format!("record {expected} is missing: {seq} comes instead")),
             Log::Chained(_) if text("prev") != self.hash && !trimmed => {

@@ -1,0 +1,305 @@
+//! The dispatcher: sends what is due, each delivery under a lease of its own, and writes down what came of it.
+//!
+//! - A permit comes before a claim: nothing is taken out of the queue that cannot be sent at once.
+//! - Every claim has a token; only its holder ends it. An endpoint's state is read again after the claim.
+//! - Places are shared fairly: over projects first, then over a project's endpoints; an endpoint has a cap of its own, a
+//!   project a quarter of all places, and a fifth of all is kept for first attempts.
+//! - A breaker leaves a receiver alone that hangs or fails; a pace keeps to the rate that the customer gave. Neither
+//!   rewrites a row.
+//! - What is committed is found without a hint, within a second: hints only make it faster.
+
+mod attempt;
+mod book;
+mod claim;
+mod endpoint;
+mod finish;
+mod health;
+mod notices;
+mod reaper;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{
+    endpoint::{headers_place, open_secret, secret_place},
+    notices::{NoticeData, NoticedEndpoint},
+};
+
+use self::book::{Book, Limits, Pick};
+use crate::{
+    error::Result,
+    id::{EndpointId, LeaseToken},
+    model::{delivery::Delivery, endpoint::Endpoint},
+    parts::Parts,
+    plane::ControlPlane,
+};
+
+/// How often the store is looked at for deliveries of which nobody has told.
+const DISCOVER_EVERY: Duration = Duration::from_secs(1);
+/// How many endpoints one look finds at most; the next look goes on from there.
+const DISCOVERED: usize = 1_000;
+/// How long attempts under way may go on when the dispatcher stops; what is not done by then is given back.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How long giving back may take.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// A delivery that is leased to this dispatcher, with everything that sending it takes.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The delivery, leased.
+    pub delivery: Delivery,
+    /// Where to, as it was read under the lease.
+    pub endpoint: Arc<Endpoint>,
+    /// The event's number in its session.
+    pub seq: Option<u64>,
+    /// The envelope but for the number.
+    pub body: Arc<str>,
+}
+
+/// Sends what is due.
+pub struct Dispatcher {
+    plane: Arc<ControlPlane>,
+    book: Mutex<Book>,
+    /// Something has changed that may let an attempt begin.
+    wake: Notify,
+    attempts: TaskTracker,
+    /// Attempts so far.
+    begun: AtomicU64,
+    /// Nothing new is begun.
+    stopping: CancellationToken,
+    /// What is under way is given back.
+    cut: CancellationToken,
+    prepared: endpoint::Cache,
+    ward: health::Ward,
+    this: Weak<Self>,
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").field("plane", &self.plane).finish_non_exhaustive()
+    }
+}
+
+impl Dispatcher {
+    /// A dispatcher that has not begun.
+    pub fn new(plane: Arc<ControlPlane>) -> Arc<Self> {
+        let limits = Limits::of(plane.parts().settings.pipeline.concurrency);
+        Arc::new_cyclic(|this| Self {
+            plane,
+            book: Mutex::new(Book::new(limits)),
+            wake: Notify::new(),
+            attempts: TaskTracker::new(),
+            begun: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            prepared: endpoint::Cache::default(),
+            ward: health::Ward::default(),
+            this: Weak::clone(this),
+        })
+    }
+
+    fn parts(&self) -> &Parts {
+        self.plane.parts()
+    }
+
+    /// A place for the first attempt of a fresh delivery, if one is free for the endpoint right now and nothing older
+    /// waits for it.
+    pub fn reserve(&self, endpoint: &Endpoint) -> Option<Slot> {
+        if self.stopping.is_cancelled() {
+            return None;
+        }
+        let dispatcher = self.this.upgrade()?;
+        let at = self.parts().clock.monotonic();
+        self.book.lock().reserve(endpoint, at).then(|| Slot { dispatcher, endpoint: endpoint.id, fresh: true })
+    }
+
+    /// Begins the attempt of what is leased and committed.
+    pub fn start(&self, slot: Slot, work: Work) {
+        let Some(dispatcher) = self.this.upgrade() else { return };
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.attempts.spawn(async move { dispatcher.attempt(slot, work).await });
+    }
+
+    /// Takes back what is left from before; to be done before anything is taken in or sent. `alone` says that no other
+    /// process can hold a lease: then all that there are, and not only those that are over.
+    pub async fn recover(&self, alone: bool) {
+        if let Err(error) = self.reap(alone).await {
+            tracing::warn!(error = %error, "leases from before could not be taken back yet");
+        }
+    }
+
+    /// Sends until `stop` becomes true; then lets what is under way end, and gives back what does not in time.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut discover = tokio::time::interval(DISCOVER_EVERY);
+        discover.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut after = None;
+        loop {
+            let wait = self.claim_what_can_be();
+            tokio::select! {
+                biased;
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
+                () = self.stopping.cancelled() => break,
+                _ = discover.tick() => {
+                    self.tick(&mut after).await;
+                }
+                () = self.plane.parts().wakes.deliveries.notified() => {
+                    after = None;
+                    self.look(&mut after).await;
+                }
+                () = self.wake.notified() => {}
+                () = sleep(wait) => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Begins nothing new from now on.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Everything that is done once a second, come what may.
+    async fn tick(&self, after: &mut Option<EndpointId>) {
+        self.look(after).await;
+        let done = async {
+            self.reap(false).await?;
+            self.write_health().await?;
+            self.give_notices().await
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(error = %error, "leases that are over, or the health of endpoints, wait for the store");
+        }
+        self.gauge();
+    }
+
+    /// Looks in the store for endpoints with work, from where the last look ended.
+    async fn look(&self, after: &mut Option<EndpointId>) {
+        match self.parts().deliveries.endpoints_with_work(*after, DISCOVERED).await {
+            Ok(found) => {
+                *after = found.last().copied().filter(|_| found.len() == DISCOVERED);
+                let now = self.parts().clock.monotonic();
+                let mut book = self.book.lock();
+                found.into_iter().for_each(|endpoint| book.has_work(endpoint, now));
+            }
+            Err(error) => tracing::warn!(error = %error, "deliveries that wait could not be looked for"),
+        }
+    }
+
+    /// Starts a claim for every place that is free and has an endpoint with work; says how long nothing else can begin.
+    fn claim_what_can_be(&self) -> Duration {
+        let now = self.parts().clock.monotonic();
+        let (picks, wait) = self.book.lock().pick(now);
+        for pick in picks {
+            let Some(dispatcher) = self.this.upgrade() else { break };
+            self.attempts.spawn(async move { dispatcher.claim(pick).await });
+        }
+        wait
+    }
+
+    /// Lets what is under way end, and then gives it back.
+    async fn drain(&self) {
+        self.stopping.cancel();
+        self.attempts.close();
+        if tokio::time::timeout(DRAIN, self.attempts.wait()).await.is_err() {
+            self.cut.cancel();
+            if tokio::time::timeout(RELEASE, self.attempts.wait()).await.is_err() {
+                tracing::warn!(attempts = self.attempts.len(), "deliveries stay leased until the next start");
+            }
+        }
+        if let Err(error) = self.write_health().await {
+            tracing::warn!(error = %error, "the health of endpoints was not recorded");
+        }
+    }
+
+    /// Says that something waits for these endpoints.
+    pub fn have_work(&self, endpoints: &[EndpointId]) {
+        if endpoints.is_empty() {
+            return;
+        }
+        let now = self.parts().clock.monotonic();
+        let mut book = self.book.lock();
+        endpoints.iter().for_each(|endpoint| book.has_work(*endpoint, now));
+        drop(book);
+        self.wake.notify_one();
+    }
+
+    /// Has an endpoint looked at in a while.
+    fn awaken(&self, endpoint: EndpointId, in_millis: Duration) {
+        let at = self.parts().clock.monotonic().saturating_add(in_millis);
+        self.book.lock().has_work(endpoint, at);
+        self.wake.notify_one();
+    }
+
+    fn gauge(&self) {
+        let (in_flight, open) = self.book.lock().counts();
+        self.parts().metrics.deliveries_in_flight.set(in_flight);
+        self.parts().metrics.breakers_open.set(open);
+    }
+
+    /// Does everything that is due until nothing is left that can begin now. For tests with a clock of their own.
+    pub async fn run_until_idle(&self) -> Result<()> {
+        self.reap(false).await?;
+        loop {
+            let before = self.begun.load(Ordering::SeqCst);
+            self.look(&mut None).await;
+            self.claim_what_can_be();
+            self.attempts.close();
+            self.attempts.wait().await;
+            self.attempts.reopen();
+            if self.begun.load(Ordering::SeqCst) == before {
+                break;
+            }
+        }
+        self.write_health().await?;
+        self.give_notices().await
+    }
+}
+
+/// A place for one attempt to one endpoint. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    dispatcher: Arc<Dispatcher>,
+    endpoint: EndpointId,
+    fresh: bool,
+}
+
+impl Slot {
+    /// Puts the delivery under a lease of this place: committed so, it is sent without another claim.
+    pub fn lease(&self, delivery: &mut Delivery, parts: &Parts) {
+        claim::lease(delivery, parts);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.dispatcher.book.lock().give_back(self.endpoint, self.fresh);
+        self.dispatcher.wake.notify_one();
+    }
+}
+
+/// Waits, but not longer than until something should be looked at anyway.
+async fn sleep(wait: Duration) {
+    tokio::time::sleep(wait.min(DISCOVER_EVERY)).await;
+}
+
+/// A token for one claim.
+fn token(parts: &Parts) -> LeaseToken {
+    LeaseToken::new(parts.clock.now(), parts.entropy.as_ref())
+}
+
+/// Uniform in `[0, 1)`.
+fn random(parts: &Parts) -> f64 {
+    let mut bytes = [0_u8; 4];
+    parts.entropy.fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}

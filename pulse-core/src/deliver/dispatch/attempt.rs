@@ -1,0 +1,133 @@
+//! One attempt: the request as Standard Webhooks has it, the exchange, and what came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use super::{Dispatcher, Slot, Work, endpoint::Prepared};
+use crate::{
+    deliver::{
+        schedule::parse_retry_after,
+        sign::{ID_HEADER, Message, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign},
+        state::AttemptOutcome,
+    },
+    error::{Error, Result},
+    model::event::opening,
+    outbound::{Answer, FailureKind, Limits, Request, SendFailure, Trust},
+    time::Timestamp,
+};
+
+const EVENT_TYPE_HEADER: HeaderName = HeaderName::from_static("pulse-event-type");
+const DELIVERY_ID_HEADER: HeaderName = HeaderName::from_static("pulse-delivery-id");
+const ATTEMPT_HEADER: HeaderName = HeaderName::from_static("pulse-attempt");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What the product calls itself to receivers.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("pulse/", env!("CARGO_PKG_VERSION")));
+
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: AttemptOutcome,
+    pub(super) started_at: Timestamp,
+    pub(super) took: Duration,
+    /// The answer, or why there is none; neither when the attempt was broken off.
+    pub(super) result: Option<Result<Answer, SendFailure>>,
+}
+
+impl Dispatcher {
+    /// Sends what is leased, and writes down what came of it. The place is given back at the end, whatever happens.
+    pub(super) async fn attempt(self: Arc<Self>, slot: Slot, work: Work) {
+        let ended = self.exchange(&work).await;
+        self.finish(work, ended).await;
+        drop(slot);
+    }
+
+    /// Sends the request once; once more when nothing of it had gone out.
+    async fn exchange(&self, work: &Work) -> Ended {
+        let clock = &self.parts().clock;
+        let (started_at, began) = (clock.now(), clock.monotonic());
+        let ended = |outcome, result| {
+            let took = clock.monotonic().saturating_sub(began);
+            Ended { outcome, started_at, took, result }
+        };
+        let request = match self.request(work, started_at) {
+            Ok(request) => request,
+            Err(fault) => {
+                tracing::error!(delivery = %work.delivery.id, cause = ?fault.cause().map(ToString::to_string), "a webhook could not be made");
+                return ended(AttemptOutcome::Fault { sent: false }, None);
+            }
+        };
+        let exchange = async {
+            match self.parts().outbound.exchange(&request).await {
+                // Nothing was sent, and nobody was asked in vain: it is the same attempt.
+                Err(SendFailure { bytes_written: false, kind: FailureKind::Connect | FailureKind::Reset, .. }) => {
+                    self.parts().outbound.exchange(&request).await
+                }
+                result => result,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = exchange => {
+                let outcome = outcome(&result, clock.now());
+                ended(outcome, Some(result))
+            }
+            // What is broken off may have reached the receiver.
+            () = self.cut.cancelled() => ended(AttemptOutcome::Released { sent: true }, None),
+        }
+    }
+
+    fn request(&self, work: &Work, now: Timestamp) -> Result<Request> {
+        let prepared = self.prepared.of(self.parts(), &work.endpoint)?;
+        let body = Bytes::from([opening(work.seq).as_bytes(), work.body.as_bytes()].concat());
+        let limits = Limits {
+            total: Duration::from_secs(work.endpoint.timeout_seconds.into()).min(Limits::WEBHOOK.total),
+            ..Limits::WEBHOOK
+        };
+        Ok(Request {
+            method: Method::POST,
+            url: prepared.url.clone(),
+            headers: headers(work, &prepared, &body, now)?,
+            body,
+            trust: Trust::Tenant,
+            limits,
+        })
+    }
+}
+
+fn headers(work: &Work, prepared: &Prepared, body: &[u8], now: Timestamp) -> Result<http::HeaderMap> {
+    let id = work.delivery.event_id.to_string();
+    let message = Message { id: &id, timestamp: now.as_secs(), body: &[body] };
+    let signature = sign(&prepared.live(now), &message);
+    let number = work.delivery.state.attempts_made.saturating_add(1);
+    let text = |value: String| HeaderValue::try_from(value).map_err(Error::internal);
+    let mut headers = prepared.headers.clone();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(http::header::USER_AGENT, AGENT);
+    headers.insert(TIMESTAMP_HEADER, now.as_secs().into());
+    headers.insert(SIGNATURE_HEADER, text(signature)?);
+    headers.insert(ID_HEADER, text(id)?);
+    headers.insert(EVENT_TYPE_HEADER, text(work.delivery.event_type.clone())?);
+    headers.insert(DELIVERY_ID_HEADER, text(work.delivery.id.to_string())?);
+    headers.insert(ATTEMPT_HEADER, number.into());
+    Ok(headers)
+}
+
+fn outcome(result: &Result<Answer, SendFailure>, now: Timestamp) -> AttemptOutcome {
+    match result {
+        Ok(answer) => {
+            let asked = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = asked.and_then(|text| parse_retry_after(text, now));
+            AttemptOutcome::Answered { status: answer.status.as_u16(), retry_after }
+        }
+        // This machine could not try: that is no attempt of the receiver's.
+        Err(SendFailure { kind: FailureKind::Local, bytes_written, .. }) => {
+            AttemptOutcome::Fault { sent: *bytes_written }
+        }
+        Err(failure) => AttemptOutcome::NoAnswer { timed_out: matches!(failure.kind, FailureKind::Timeout(_)) },
+    }
+}

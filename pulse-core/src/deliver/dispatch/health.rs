@@ -1,0 +1,179 @@
+//! How endpoints are doing: kept in memory, written once a second where something has changed, and their end when they
+//! have failed for days.
+
+use std::{collections::HashMap, time::Duration};
+
+use parking_lot::Mutex;
+
+use super::{Dispatcher, attempt::Ended, notices::DISABLED};
+use crate::{
+    deliver::breaker::BreakerState,
+    error::Result,
+    id::EndpointId,
+    model::endpoint::{Endpoint, EndpointHealth, EndpointState},
+    repo::Document,
+    store::{Batch, CommitMode, Outcome},
+};
+
+/// An endpoint is switched off that has failed for so long...
+const FAILING_FOR: Duration = Duration::from_secs(5 * 86_400);
+/// ...in so many attempts without a success in between...
+const FAILING_ATTEMPTS: u64 = 20;
+/// How many documents one commit writes.
+const STEP: usize = 100;
+/// How many endpoints' health is kept in memory.
+const KEPT: usize = 10_000;
+
+/// Health that was read or changed lately; `true`: it is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Ward(pub(super) Mutex<HashMap<EndpointId, (EndpointHealth, bool)>>);
+
+impl Dispatcher {
+    /// Notes how an attempt ended; `breaker` is its new state when that has changed.
+    pub(super) async fn note_health(
+        &self,
+        endpoint: &Endpoint,
+        ended: &Ended,
+        breaker: Option<BreakerState>,
+        exhausted: bool,
+    ) {
+        if let Err(error) = self.admit_to_ward(endpoint).await {
+            tracing::debug!(endpoint = %endpoint.id, error = %error, "the health of an endpoint could not be read");
+            return;
+        }
+        let now = self.parts().clock.now();
+        let failed = (!ended.outcome.is_success()).then(|| what_failed(ended));
+        let failing = {
+            let mut ward = self.ward.0.lock();
+            let Some((health, dirty)) = ward.get_mut(&endpoint.id) else { return };
+            health.note(now, failed.as_deref());
+            health.breaker = breaker.unwrap_or(health.breaker);
+            health.exhausted_untold += u64::from(exhausted);
+            *dirty = true;
+            // Whoever changed or enabled it since may have mended it: it gets its days anew.
+            health.first_failure_at.is_some_and(|since| now.since(since.max(endpoint.updated_at)) >= FAILING_FOR)
+                && health.consecutive_failures >= FAILING_ATTEMPTS
+        };
+        if failing {
+            self.disable(endpoint, "it failed for five days").await;
+        }
+    }
+
+    /// Reads an endpoint's health unless it is here.
+    async fn admit_to_ward(&self, endpoint: &Endpoint) -> Result<()> {
+        if self.ward.0.lock().contains_key(&endpoint.id) {
+            return Ok(());
+        }
+        let stored = self.parts().endpoints.health(endpoint.id).await?;
+        let health = stored.unwrap_or_else(|| EndpointHealth::new(endpoint.id, endpoint.project_id));
+        let mut ward = self.ward.0.lock();
+        if ward.len() >= KEPT {
+            ward.retain(|_, (_, dirty)| *dirty);
+        }
+        ward.entry(endpoint.id).or_insert((health, false));
+        Ok(())
+    }
+
+    /// Writes what has changed until now; what changes meanwhile is for the next time, so that this ends under any load.
+    pub(super) async fn write_health(&self) -> Result<()> {
+        let changed: Vec<EndpointHealth> = {
+            let mut ward = self.ward.0.lock();
+            let dirty = ward.values_mut().filter(|(_, dirty)| *dirty);
+            dirty
+                .map(|(health, dirty)| {
+                    *dirty = false;
+                    health.clone()
+                })
+                .collect()
+        };
+        let mut first = Ok(());
+        for some in changed.chunks(STEP) {
+            first = first.and(self.write_some(some).await);
+        }
+        first
+    }
+
+    async fn write_some(&self, changed: &[EndpointHealth]) -> Result<()> {
+        let mut batch = Batch::new();
+        for health in changed {
+            if health.version == 0 { health.insert_into(&mut batch) } else { health.replace_in(&mut batch) }?;
+        }
+        let written = self.parts().store.commit(batch, CommitMode::Apply).await;
+        let mut ward = self.ward.0.lock();
+        for health in changed {
+            match &written {
+                Ok(Outcome::Committed { .. }) => {
+                    if let Some((kept, _)) = ward.get_mut(&health.endpoint_id) {
+                        kept.version = health.version + 1;
+                    }
+                }
+                // Somebody else wrote, or the endpoint went: what is in the store is read again at the next attempt.
+                Ok(_) => drop(ward.remove(&health.endpoint_id)),
+                Err(_) => {
+                    if let Some((_, dirty)) = ward.get_mut(&health.endpoint_id) {
+                        *dirty = true;
+                    }
+                }
+            }
+        }
+        written.map(drop)
+    }
+
+    /// Switches an endpoint off, in the same commit with the event that tells the project's other endpoints.
+    pub(super) async fn disable(&self, endpoint: &Endpoint, why: &str) {
+        if let Err(error) = self.try_disable(endpoint, why).await {
+            tracing::warn!(endpoint = %endpoint.id, error = %error, "an endpoint could not be switched off");
+        }
+    }
+
+    async fn try_disable(&self, endpoint: &Endpoint, why: &str) -> Result<()> {
+        let parts = self.parts();
+        // Once more when somebody changes it at the same time.
+        for _ in 0..3 {
+            let Some(current) = parts.endpoints.find(endpoint.id).await? else { return Ok(()) };
+            if current.state == EndpointState::Disabled {
+                return Ok(());
+            }
+            let now = parts.clock.now();
+            let disabled = Endpoint {
+                state: EndpointState::Disabled,
+                state_reason: Some(why.to_owned()),
+                updated_at: now,
+                ..current
+            };
+            let mut batch = Batch::new();
+            disabled.replace_in(&mut batch)?;
+            batch.bump_generation();
+            self.notice(&disabled, DISABLED, Some(why), 1, now, &mut batch).await?;
+            match parts.store.commit(batch, CommitMode::Apply).await? {
+                Outcome::Committed { .. } => {
+                    parts.keyring.forget();
+                    parts.wakes.deliveries.notify_one();
+                    tracing::info!(endpoint = %endpoint.id, why, "an endpoint was switched off");
+                    return Ok(());
+                }
+                // The project's other endpoints have been told within the hour: this one is switched off without.
+                Outcome::Conflict { .. } => {
+                    let mut batch = Batch::new();
+                    disabled.replace_in(&mut batch)?;
+                    batch.bump_generation();
+                    if let Outcome::Committed { .. } = parts.store.commit(batch, CommitMode::Apply).await? {
+                        parts.keyring.forget();
+                        return Ok(());
+                    }
+                }
+                Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an attempt failed with: an HTTP status or a fixed word.
+fn what_failed(ended: &Ended) -> String {
+    match &ended.result {
+        Some(Ok(answer)) => answer.status.as_u16().to_string(),
+        Some(Err(failure)) => failure.kind.word().to_owned(),
+        None => "interrupted".to_owned(),
+    }
+}

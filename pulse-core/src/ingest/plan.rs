@@ -1,0 +1,372 @@
+//! Planning an event: everything that is read, decided and written for it, as one batch.
+
+use super::{
+    Arrival, Ingest,
+    effects::{self, Observation},
+    lanes::Lane,
+    record::{Audience, NewEvent, Outbox, Recorder},
+    removal,
+    settle::{PATIENCE, settle},
+};
+use crate::{
+    access::seal::{Place, Sealed},
+    error::Result,
+    id::{EventId, SessionId},
+    media::{event::EventKind, room::RoomName},
+    model::{
+        event_data::EventData,
+        interval::{Evidence, Interval, Subject},
+        job::{Job, JobDetail, JobKind},
+        session::Session,
+    },
+    repo::Document,
+    store::{Batch, schema},
+    time::Timestamp,
+};
+
+/// Who asked for the jobs that follow from events.
+const CAUSE: &str = "livekit";
+/// How many connections that a room's end left open are closed in the batch of that event; a job closes the rest.
+const CLOSED_AT_ONCE: usize = 100;
+
+/// What an event comes to.
+#[derive(Default)]
+pub(super) struct Planned {
+    /// What is committed.
+    pub(super) batch: Batch,
+    /// The session as it is then.
+    pub(super) session: Option<Session>,
+    /// What is sent then.
+    pub(super) outbox: Outbox,
+}
+
+/// A session on its way through a plan.
+struct Current {
+    session: Session,
+    /// Whether it is in the store; its version there is the session's.
+    stored: bool,
+    changed: bool,
+}
+
+impl Ingest {
+    /// Plans one event against what is in the store and in the lane.
+    pub(super) async fn plan(&self, arrival: &Arrival, body: &[u8], lane: &mut Lane) -> Result<Planned> {
+        let parts = self.plane.parts();
+        let now = parts.clock.now();
+        let mut planned = Planned::default();
+        let mut follow_up = Batch::new();
+        let mut current = self.session(arrival, lane, now).await?;
+        if let Some(current) = &mut current {
+            self.place_among_others(arrival, current, &mut follow_up, now).await?;
+        }
+        let mut interval = self.interval(arrival, current.as_ref().map(|current| &current.session), now).await?;
+        let corrects = corrects(arrival, current.as_ref(), interval.as_ref().map(|(interval, _)| interval));
+        let session_id = current.as_ref().map(|current| current.session.id);
+        self.record(arrival, body, session_id, corrects, &mut planned, now).await?;
+        if let Some((interval, observation)) = &mut interval {
+            let room = (session_id, arrival.room.as_ref());
+            self.write_interval(interval, observation, room, &mut follow_up).await?;
+        }
+        if let Some(current) = &mut current {
+            self.follow_the_end(arrival, current, interval.is_some(), &mut follow_up, now).await?;
+        }
+        self.follow_a_join(arrival, &mut follow_up, now).await?;
+        if let Some(current) = current {
+            planned.session = Some(current.write(interval.is_some(), &mut planned.batch)?);
+        }
+        planned.batch.extend(follow_up);
+        Ok(planned)
+    }
+
+    /// The session of the event's room, as it is once the event has been taken into account.
+    async fn session(&self, arrival: &Arrival, lane: &Lane, now: Timestamp) -> Result<Option<Current>> {
+        let parts = self.plane.parts();
+        let (Some(sid), Some(room)) = (&arrival.event.facts.room.sid, &arrival.room) else { return Ok(None) };
+        let known = match lane.session(&arrival.cluster, sid) {
+            Some(session) => Some(session),
+            None => parts.sessions.of_sid(&arrival.cluster, sid).await?,
+        };
+        if let Some(mut session) = known {
+            let changed = effects::observe_room(&mut session, &arrival.event);
+            return Ok(Some(Current { session, stored: true, changed }));
+        }
+        let mut session = Session {
+            id: SessionId::new(now, parts.entropy.as_ref()),
+            project_id: arrival.tenant.project.id,
+            cluster: arrival.cluster.clone(),
+            livekit_sid: sid.clone(),
+            room: room.clone(),
+            started_at: arrival.event.created_at,
+            start_known: false,
+            synthetic_start: None,
+            finished_at: None,
+            superseded_at: None,
+            lost_at: None,
+            synthetic_end: None,
+            absent: None,
+            summary: None,
+            gaps: Vec::new(),
+            expires_at: now.plus(parts.settings.pipeline.keep_sessions),
+            version: 1,
+        };
+        effects::observe_room(&mut session, &arrival.event);
+        Ok(Some(Current { session, stored: false, changed: true }))
+    }
+
+    /// Two lives of one room cannot be at once: the older one ends where the newer begins. Looked at when it becomes known
+    /// when a session began, and whenever LiveKit says so together with something new.
+    async fn place_among_others(
+        &self,
+        arrival: &Arrival,
+        current: &mut Current,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> Result<()> {
+        // Until it is known when a session began, it has no place among the others.
+        let opened = arrival.event.facts.room.created_at.is_some() && current.changed;
+        if !opened {
+            return Ok(());
+        }
+        let parts = self.plane.parts();
+        let Session { project_id, cluster, room, started_at, id, .. } = current.session.clone();
+        let (before, after) = parts.sessions.neighbours(project_id, &cluster, &room, started_at).await?;
+        if let Some(after) = after.filter(|after| after.id != id) {
+            let end = current.session.superseded_at.map_or(after.started_at, |end| end.min(after.started_at));
+            current.session.superseded_at = Some(end);
+            current.changed = true;
+        }
+        if let Some(mut before) = before.filter(|before| before.id != id)
+            && before.superseded_at.is_none_or(|end| end > started_at)
+        {
+            before.superseded_at = Some(started_at);
+            before.summary = None;
+            before.replace_in(batch)?;
+            self.job(JobKind::SettleSession, before.id, JobDetail::None, (now, now)).insert_into(batch)?;
+        }
+        Ok(())
+    }
+
+    /// The connection, egress or ingress that the event is evidence of, as it was, and what the event says.
+    async fn interval(
+        &self,
+        arrival: &Arrival,
+        session: Option<&Session>,
+        now: Timestamp,
+    ) -> Result<Option<(Interval, Observation)>> {
+        let parts = self.plane.parts();
+        let Some(observation) = effects::observe(&arrival.event) else { return Ok(None) };
+        let kind = observation.subject.kind();
+        if let Some(known) = parts.intervals.of_key(&arrival.cluster, kind, &observation.key).await? {
+            return Ok(Some((known, observation)));
+        }
+        let mut fresh = Interval {
+            id: Interval::id_of(&arrival.cluster, kind, &observation.key),
+            project_id: arrival.tenant.project.id,
+            cluster: arrival.cluster.clone(),
+            key: observation.key.clone(),
+            session_id: session.map(|session| session.id),
+            room: arrival.room.clone(),
+            subject: observation.subject.clone(),
+            evidence: Evidence::default(),
+            synthetic_start: None,
+            synthetic_end: None,
+            absent: None,
+            fact: None,
+            expires_at: now.plus(parts.settings.pipeline.keep_sessions),
+            version: 0,
+        };
+        if let Some(session) = session {
+            effects::close_by_room(&mut fresh, session);
+        }
+        Ok(Some((fresh, observation)))
+    }
+
+    /// Merges what the event says, brings the facts in line, and writes what has changed.
+    async fn write_interval(
+        &self,
+        interval: &mut Interval,
+        observation: &Observation,
+        (session, room): (Option<SessionId>, Option<&RoomName>),
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let before = interval.clone();
+        // An event that named no room may have come first.
+        interval.session_id = interval.session_id.or(session);
+        interval.room = interval.room.take().or_else(|| room.cloned());
+        interval.subject.merge(observation.subject.clone());
+        interval.evidence.merge(&observation.evidence);
+        interval.absent = None;
+        settle(self.plane.parts(), interval, batch).await?;
+        if interval.version == 0 {
+            interval.insert_into(batch)?;
+            self.call_for_adoption(interval, batch).await?;
+        } else if *interval != before {
+            interval.replace_in(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Webhooks without a project that name this egress have a project now.
+    async fn call_for_adoption(&self, interval: &Interval, batch: &mut Batch) -> Result<()> {
+        let Subject::Egress { .. } = interval.subject else { return Ok(()) };
+        let parts = self.plane.parts();
+        if !parts.unclaimed.of_key(&interval.cluster, &interval.key, 1).await?.is_empty() {
+            let detail = JobDetail::Adoption { cluster: interval.cluster.clone(), project_id: interval.project_id };
+            let now = parts.clock.now();
+            self.job(JobKind::AdoptUnclaimed, &interval.key, detail, (now, now)).insert_into(batch)?;
+        }
+        Ok(())
+    }
+
+    /// What follows from a room's end: connections that it left open end with it, and the session is added up. When
+    /// something of an ended session changes later, it is added up again.
+    async fn follow_the_end(
+        &self,
+        arrival: &Arrival,
+        current: &mut Current,
+        touched: bool,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> Result<()> {
+        if current.session.ended_at().is_none() {
+            return Ok(());
+        }
+        let finished = arrival.event.kind == EventKind::RoomFinished && current.changed;
+        if finished && current.stored {
+            let parts = self.plane.parts();
+            for mut interval in parts.intervals.open_in(current.session.id, CLOSED_AT_ONCE).await? {
+                if effects::close_by_room(&mut interval, &current.session) {
+                    settle(parts, &mut interval, batch).await?;
+                    interval.replace_in(batch)?;
+                }
+            }
+        }
+        if current.changed || (touched && current.session.summary.is_some()) {
+            current.session.summary = None;
+            current.changed = true;
+            let id = current.session.id;
+            self.job(JobKind::SettleSession, id, JobDetail::None, (now, now.plus(PATIENCE))).insert_into(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Who joins and may not be there is taken out again.
+    async fn follow_a_join(&self, arrival: &Arrival, batch: &mut Batch, now: Timestamp) -> Result<()> {
+        let (EventKind::ParticipantJoined, Some(room)) = (&arrival.event.kind, &arrival.room) else { return Ok(()) };
+        let Some(participant) = &arrival.event.facts.participant else { return Ok(()) };
+        let presence = removal::Presence::of(participant, room);
+        let Some(reason) = removal::unwanted(self.plane.parts(), &arrival.tenant, &presence, now).await? else {
+            return Ok(());
+        };
+        let detail = presence.removal(&arrival.cluster, reason);
+        let project = arrival.tenant.project.id;
+        self.job(JobKind::RemoveParticipant, project, detail, (now, now)).insert_into(batch)
+    }
+
+    /// Adds the event, and a `recording_available` for each recording that it tells of, to the batch.
+    async fn record(
+        &self,
+        arrival: &Arrival,
+        body: &[u8],
+        session_id: Option<SessionId>,
+        corrects: Option<EventId>,
+        planned: &mut Planned,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (parts, event) = (self.plane.parts(), &arrival.event);
+        let recorder =
+            Recorder { parts, routes: &self.routes, dispatcher: Some(&self.dispatcher), tenant: &arrival.tenant, now };
+        let kind = event.kind.public_name();
+        let raw = if event.kind.is_known() { None } else { Some(self.seal_raw(arrival, body)?) };
+        let new = NewEvent {
+            kind: &kind,
+            occurred_at: event.created_at,
+            cluster: &arrival.cluster,
+            source_id: &event.source_id,
+            room: arrival.room.as_ref(),
+            session_id,
+            synthetic: false,
+            test: false,
+            corrects,
+            raw,
+            data: &event.data,
+        };
+        recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
+        for (place, recording) in event.recordings().into_iter().enumerate() {
+            let source_id = format!("{}:{place}", event.source_id);
+            let data = EventData { recording: Some(recording), ..EventData::default() };
+            let new = NewEvent {
+                kind: "recording_available",
+                occurred_at: event.created_at,
+                cluster: &arrival.cluster,
+                source_id: &source_id,
+                room: arrival.room.as_ref(),
+                session_id,
+                synthetic: false,
+                test: false,
+                corrects: None,
+                raw: None,
+                data: &data,
+            };
+            recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals what LiveKit sent, for the operator.
+    fn seal_raw(&self, arrival: &Arrival, body: &[u8]) -> Result<Sealed> {
+        let parts = self.plane.parts();
+        let org = arrival.tenant.org.id.to_string();
+        let place = Place { collection: schema::EVENTS.name, field: "raw", id: &arrival.event.source_id, org: &org };
+        parts.sealer.seal(place, body, parts.entropy.as_ref())
+    }
+
+    /// A job that follows from an event.
+    pub(super) fn job(
+        &self,
+        kind: JobKind,
+        target: impl ToString,
+        detail: JobDetail,
+        (now, due_at): (Timestamp, Timestamp),
+    ) -> Job {
+        let entropy = self.plane.parts().entropy.as_ref();
+        Job::new(kind, target, (now, due_at), CAUSE, entropy).with(detail)
+    }
+}
+
+impl Current {
+    /// Writes the session, or makes the batch hold only while it is as it was read when something relies on it. Gives it
+    /// as it is then.
+    fn write(self, relied_on: bool, batch: &mut Batch) -> Result<Session> {
+        if !self.stored {
+            self.session.insert_into(batch)?;
+            return Ok(self.session);
+        }
+        if self.changed {
+            return self.session.replaced_in(batch);
+        }
+        if relied_on {
+            self.session.require_in(batch);
+        }
+        Ok(self.session)
+    }
+}
+
+/// The event that the reconciler wrote for the same edge, which LiveKit's own word now corrects.
+fn corrects(arrival: &Arrival, current: Option<&Current>, interval: Option<&Interval>) -> Option<EventId> {
+    match arrival.event.kind {
+        EventKind::RoomStarted => current?.session.synthetic_start,
+        EventKind::RoomFinished => current?.session.synthetic_end,
+        EventKind::ParticipantJoined => interval?.synthetic_start,
+        EventKind::ParticipantLeft
+        | EventKind::ParticipantConnectionAborted
+        | EventKind::EgressEnded
+        | EventKind::IngressEnded => interval?.synthetic_end,
+        EventKind::TrackPublished
+        | EventKind::TrackUnpublished
+        | EventKind::EgressStarted
+        | EventKind::EgressUpdated
+        | EventKind::IngressStarted
+        | EventKind::Unknown(_) => None,
+    }
+}

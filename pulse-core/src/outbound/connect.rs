@@ -1,0 +1,98 @@
+//! From a place to a connection: resolve once, judge every answer, connect to what was judged and to nothing else, and look
+//! at who answered.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Host;
+
+use super::{
+    dial::{Dial, Dialed},
+    failure::{FailureKind, Phase, SendFailure, Unresolved, of_connect, of_http},
+    line::{Line, Metered},
+    policy::{AddressPolicy, Refusal},
+    pool::Place,
+    tls::Tls,
+};
+
+/// How long one address is tried before the next is tried beside it (RFC 8305, section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How many of a name's addresses are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// What it takes to connect.
+#[derive(Debug)]
+pub(super) struct Connector<'a> {
+    pub(super) policy: &'a AddressPolicy,
+    pub(super) dial: &'a dyn Dial,
+    pub(super) tls: &'a Tls,
+}
+
+impl Connector<'_> {
+    /// A new connection to the place, TLS included, until `deadline`.
+    pub(super) async fn connect(&self, place: &Place, deadline: Instant) -> Result<Line, SendFailure> {
+        let late = FailureKind::Timeout(Phase::Connect);
+        let addresses = self.addresses(place, deadline).await.map_err(SendFailure::unconnected)?;
+        let dialed = timeout_at(deadline, race(self.dial, &addresses)).await;
+        let dialed = dialed.map_err(|_| SendFailure::unconnected(late))?;
+        let Dialed { stream, peer } = dialed.map_err(|error| SendFailure::unconnected(of_connect(&error)))?;
+        let fail = |kind| SendFailure::unsent(kind, peer);
+        if !addresses.contains(&peer) {
+            return Err(fail(FailureKind::RefusedAddress(Refusal::OtherPeer)));
+        }
+        let stream = Metered::new(stream);
+        let meter = stream.meter();
+        let opened = if place.tls {
+            let stream = timeout_at(deadline, self.tls.handshake(&place.host, stream)).await;
+            Line::open(stream.map_err(|_| fail(late))?.map_err(fail)?, meter, peer).await
+        } else {
+            Line::open(stream, meter, peer).await
+        };
+        opened.map_err(|error| fail(of_http(&error)))
+    }
+
+    /// The addresses of the place, every one of which may be connected to.
+    async fn addresses(&self, place: &Place, deadline: Instant) -> Result<Vec<SocketAddr>, FailureKind> {
+        let found = match &place.host {
+            Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+            Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+            Host::Domain(name) => {
+                let looking = timeout_at(deadline, self.dial.resolve(name, place.trust));
+                looking.await.unwrap_or(Err(Unresolved::TimedOut)).map_err(FailureKind::Resolve)?
+            }
+        };
+        if found.is_empty() {
+            return Err(FailureKind::Resolve(Unresolved::NoSuchName));
+        }
+        for ip in &found {
+            self.policy.judge(*ip, place.trust)?;
+        }
+        Ok(found.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, place.port)).collect())
+    }
+}
+
+/// The first connection that one of the addresses accepts: each is tried when the one before failed or took long. The
+/// error is the last one.
+async fn race(dial: &dyn Dial, addresses: &[SocketAddr]) -> io::Result<Dialed> {
+    let mut waiting = addresses.iter().copied();
+    let mut trying = FuturesUnordered::new();
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    loop {
+        if let Some(next) = waiting.next() {
+            trying.push(dial.connect(next));
+        }
+        tokio::select! {
+            tried = trying.next() => match tried {
+                Some(Ok(dialed)) => return Ok(dialed),
+                Some(Err(error)) => failed = error,
+                None => return Err(failed),
+            },
+            () = sleep(NEXT_ADDRESS), if waiting.len() > 0 => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! One reconciler a cluster: several daemons on one store take turns. The lease also keeps when the last good round was
+//! begun, so that a daemon that starts, or takes over, knows until when things were as they are on record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Result,
+    parts::Parts,
+    repo::{Document, get},
+    store::{Batch, Collection, CommitMode, Outcome, schema},
+    time::Timestamp,
+};
+
+/// Who looks at a cluster, and until when nobody else does.
+#[derive(Debug, Serialize, Deserialize)]
+struct Lease {
+    cluster: String,
+    holder: String,
+    until: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    good_at: Option<Timestamp>,
+    #[serde(skip)]
+    version: u64,
+}
+
+fn id_of(cluster: &str) -> String {
+    format!("reconciler:{cluster}")
+}
+
+impl Document for Lease {
+    const COLLECTION: &'static Collection = &schema::META;
+    const KIND: &'static str = "reconciler's lease";
+
+    fn document_id(&self) -> String {
+        id_of(&self.cluster)
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+}
+
+/// A cluster that is this daemon's for now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// When the last good round was begun, whoever made it.
+    pub(super) good_at: Option<Timestamp>,
+}
+
+/// Takes or keeps the cluster for two rounds; `good_at` is when this daemon's last good round was begun. None when another
+/// daemon has it.
+pub(super) async fn take(parts: &Parts, cluster: &str, good_at: Option<Timestamp>) -> Result<Option<Taken>> {
+    let now = parts.clock.now();
+    let held = get::<Lease>(&parts.store, &id_of(cluster)).await?;
+    if held.as_ref().is_some_and(|lease| lease.holder != parts.process_id && lease.until > now) {
+        return Ok(None);
+    }
+    let until = now.plus(parts.settings.pipeline.reconcile_every * 2);
+    let version = held.as_ref().map_or(0, |lease| lease.version);
+    let good_at = held.and_then(|lease| lease.good_at).max(good_at);
+    let mine = Lease { cluster: cluster.to_owned(), holder: parts.process_id.clone(), until, good_at, version };
+    let mut batch = Batch::new();
+    if version == 0 { mine.insert_into(&mut batch) } else { mine.replace_in(&mut batch) }?;
+    let committed = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
+    Ok(committed.then_some(Taken { good_at }))
+}

@@ -1,0 +1,190 @@
+//! Egresses and ingresses: those that ended without a word.
+
+use std::collections::HashMap;
+
+use super::{GRACE, Round, end_between, tell::Edge, unanswered};
+use crate::{
+    error::Result,
+    ingest,
+    media::engine::EngineError,
+    model::{
+        event_data::{EgressStatus, IngressStatus},
+        interval::{Evidence, Interval, Subject},
+        session::Absence,
+    },
+    repo::Document,
+    store::{Batch, CommitMode},
+    time::Timestamp,
+};
+
+/// Open spans that are looked at in one round.
+const OPEN: usize = 5_000;
+
+/// What a list says of one egress or one run of an ingress.
+struct Listed {
+    /// Whether it goes on.
+    goes_on: bool,
+    /// When it ended, if the list says so.
+    ended_at: Option<Timestamp>,
+    egress_status: Option<EgressStatus>,
+    ingress_status: Option<IngressStatus>,
+}
+
+fn moment(nanos: i64) -> Option<Timestamp> {
+    (nanos > 0).then(|| Timestamp::from_millis(nanos / 1_000_000))
+}
+
+impl Round<'_> {
+    /// Ends egresses and ingresses that have ended on LiveKit. A LiveKit without Redis has neither.
+    pub(super) async fn media(&self) -> Result<()> {
+        let parts = self.reconciler.plane.parts();
+        let open = parts.intervals.open_media(self.cluster, OPEN).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        let (Some(egresses), Some(ingresses)) = (self.egresses().await?, self.ingresses().await?) else {
+            return Ok(());
+        };
+        for interval in open {
+            let listed = match &interval.subject {
+                Subject::Egress { .. } => egresses.get(&interval.key),
+                Subject::Ingress { .. } => ingresses.get(&interval.key),
+                Subject::Participant { .. } => continue,
+            };
+            self.media_interval(interval, listed).await?;
+        }
+        Ok(())
+    }
+
+    async fn egresses(&self) -> Result<Option<HashMap<String, Listed>>> {
+        // The ended ones too: LiveKit knows for a day when they ended.
+        let list = match self.engine.client.list_egress(false).await {
+            Err(EngineError::NeedsRedis) => return Ok(None),
+            list => list.map_err(unanswered)?,
+        };
+        let listed = list.into_iter().map(|egress| {
+            let over = egress.status.is_over();
+            let ended_at = moment(egress.ended_ns).filter(|_| over);
+            let status = Some(egress.status);
+            (egress.id, Listed { goes_on: !over, ended_at, egress_status: status, ingress_status: None })
+        });
+        Ok(Some(listed.collect()))
+    }
+
+    async fn ingresses(&self) -> Result<Option<HashMap<String, Listed>>> {
+        let list = match self.engine.client.list_ingress().await {
+            Err(EngineError::NeedsRedis) => return Ok(None),
+            list => list.map_err(unanswered)?,
+        };
+        let listed = list.into_iter().filter(|ingress| !ingress.resource_id.is_empty()).map(|ingress| {
+            let goes_on = matches!(ingress.status, IngressStatus::Publishing | IngressStatus::Buffering);
+            let ended_at = moment(ingress.ended_ns).filter(|_| !goes_on);
+            let status = Some(ingress.status);
+            let key = format!("{}/{}", ingress.id, ingress.resource_id);
+            (key, Listed { goes_on, ended_at, egress_status: None, ingress_status: status })
+        });
+        Ok(Some(listed.collect()))
+    }
+
+    /// One open span against the list: the list's own word ends it at once, absence from it at the second time.
+    async fn media_interval(&self, mut interval: Interval, listed: Option<&Listed>) -> Result<()> {
+        if interval.evidence.last_sign_at.is_some_and(|at| at.plus(GRACE) >= self.began) {
+            return Ok(());
+        }
+        let end = match (listed, interval.absent) {
+            (Some(Listed { goes_on: true, .. }), None) => return Ok(()),
+            (Some(Listed { goes_on: true, .. }), Some(_)) => {
+                interval.absent = None;
+                None
+            }
+            (Some(Listed { ended_at: Some(end), .. }), _) => Some(*end),
+            (Some(Listed { ended_at: None, .. }) | None, Some(absent)) if absent.since < self.began => {
+                Some(end_between(absent.last_seen_at, absent.since))
+            }
+            (Some(Listed { ended_at: None, .. }) | None, Some(_)) => return Ok(()),
+            (Some(Listed { ended_at: None, .. }) | None, None) => {
+                let signs = [self.watch.good_at, interval.evidence.last_sign_at, interval.evidence.start()];
+                let seen = signs.into_iter().flatten().max().unwrap_or(self.began);
+                interval.absent = Some(Absence { last_seen_at: seen.min(self.began), since: self.began });
+                None
+            }
+        };
+        let mut batch = Batch::new();
+        if let Some(end) = end {
+            interval.absent = None;
+            interval.evidence.merge(&Evidence { lost_at: Some(end), ..Evidence::default() });
+            if let Some(listed) = listed {
+                said(&mut interval.subject, listed);
+            }
+            ingest::settle(self.reconciler.plane.parts(), &mut interval, &mut batch).await?;
+            self.tell_media(&mut interval, end, &mut batch).await?;
+        }
+        interval.replace_in(&mut batch)?;
+        if end.is_some() {
+            return self.commit(batch, interval.subject.kind()).await.map(drop);
+        }
+        self.reconciler.plane.parts().store.commit(batch, CommitMode::Apply).await.map(drop)
+    }
+
+    /// Adds the synthetic event of an end, where the session is known.
+    async fn tell_media(&self, interval: &mut Interval, end: Timestamp, batch: &mut Batch) -> Result<()> {
+        let parts = self.reconciler.plane.parts();
+        let Some(id) = interval.session_id else { return Ok(()) };
+        let Some(session) = parts.sessions.get(interval.project_id, id).await? else { return Ok(()) };
+        let Some(tenant) = self.tenant(&session).await? else { return Ok(()) };
+        let (kind, data) = ended(interval, &session, end);
+        let edge = Edge { kind, nth: None, at: end };
+        let event = self.tell(&tenant, &session, (edge, &interval.key), &data, batch).await?;
+        interval.synthetic_end = Some(event);
+        Ok(())
+    }
+}
+
+/// Takes over how the list says that it ended.
+fn said(subject: &mut Subject, listed: &Listed) {
+    match subject {
+        Subject::Egress { status, .. } => *status = listed.egress_status.unwrap_or(*status),
+        Subject::Ingress { status, .. } => *status = listed.ingress_status.unwrap_or(*status),
+        Subject::Participant { .. } => {}
+    }
+}
+
+/// The type and the data of the event of an end.
+fn ended(
+    interval: &Interval,
+    session: &crate::model::session::Session,
+    end: Timestamp,
+) -> (&'static str, crate::model::event_data::EventData) {
+    use crate::model::event_data::{EgressData, EventData, IngressData};
+    let mut data = EventData::default();
+    let kind = match &interval.subject {
+        Subject::Egress { egress_kind, status, .. } => {
+            data.egress = Some(EgressData {
+                livekit_id: interval.key.clone(),
+                kind: *egress_kind,
+                status: *status,
+                room_name: Some(session.room.to_string()),
+                room_sid: Some(session.livekit_sid.clone()),
+                started_at: interval.evidence.start(),
+                ended_at: Some(end),
+                ..EgressData::default()
+            });
+            "egress_ended"
+        }
+        Subject::Ingress { ingress_id, identity, status } => {
+            data.ingress = Some(IngressData {
+                livekit_id: ingress_id.clone(),
+                room_name: Some(session.room.to_string()),
+                room_sid: Some(session.livekit_sid.clone()),
+                participant_identity: Some(identity.clone()).filter(|identity| !identity.is_empty()),
+                status: *status,
+                started_at: interval.evidence.start(),
+                ended_at: Some(end),
+                ..IngressData::default()
+            });
+            "ingress_ended"
+        }
+        Subject::Participant { .. } => "participant_left",
+    };
+    (kind, data)
+}

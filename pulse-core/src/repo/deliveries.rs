@@ -1,0 +1,193 @@
+//! Deliveries and their attempts in the store. What is pending lies by endpoint, then by priority, then by the moment at
+//! which it is due, so that a claim reads what it takes and nothing else, however much waits beside it.
+
+use serde_json::{Map, Value};
+
+use super::{Document, all, document_basics, get, page};
+use crate::{
+    deliver::state::Status,
+    error::Result,
+    id::{DeliveryId, EndpointId, EventId, ProjectId},
+    media::room::RoomName,
+    model::delivery::{Attempt, AttemptView, Delivery, DeliveryView, Priority},
+    page::{Cursor, CursorBinding, Page, PageLimit},
+    store::{Collection, Condition, Order, Scan, SharedStore, Stored, schema},
+    time::Timestamp,
+};
+
+/// The most attempts of one delivery that are shown: the longest schedule and many interruptions.
+const MAX_ATTEMPTS: usize = 200;
+
+impl Document for Delivery {
+    const COLLECTION: &'static Collection = &schema::DELIVERIES;
+    const KIND: &'static str = "delivery";
+    document_basics!();
+
+    fn derive(&self, doc: &mut Map<String, Value>) {
+        if self.state.status == Status::Quarantined {
+            doc.insert(QUARANTINED.into(), 1.into());
+        }
+    }
+}
+
+/// The field that finds deliveries which were put aside.
+pub const QUARANTINED: &str = "quarantined";
+
+impl Document for Attempt {
+    const COLLECTION: &'static Collection = &schema::ATTEMPTS;
+    const KIND: &'static str = "attempt";
+    document_basics!();
+}
+
+/// Which deliveries a list has.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// To this endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// Of this event.
+    pub event_id: Option<EventId>,
+    /// Of events of this type.
+    pub event_type: Option<String>,
+    /// Of events in this room.
+    pub room: Option<RoomName>,
+    /// That stand so.
+    pub status: Option<Status>,
+    /// Whose event happened at or after.
+    pub from: Option<Timestamp>,
+    /// Whose event happened before.
+    pub to: Option<Timestamp>,
+}
+
+/// What is pending for an endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    /// Rows that are due, as they are stored: one that does not decode must not hide the others.
+    pub rows: Vec<Stored>,
+    /// When the next one is due, if more are pending.
+    pub next: Option<Timestamp>,
+}
+
+/// Reads deliveries.
+#[derive(Clone, Debug)]
+pub struct Deliveries(pub SharedStore);
+
+impl Deliveries {
+    /// The project's delivery of that id.
+    pub async fn get(&self, project: ProjectId, id: DeliveryId) -> Result<Option<Delivery>> {
+        Ok(get::<Delivery>(&self.0, &id.to_string()).await?.filter(|delivery| delivery.project_id == project))
+    }
+
+    /// Up to `limit` deliveries of an endpoint that are due at `now`, the more urgent first, and when the next one is.
+    pub async fn due(&self, endpoint: EndpointId, now: Timestamp, limit: usize) -> Result<Due> {
+        let mut due = Due::default();
+        for priority in Priority::ALL {
+            let left = limit - due.rows.len();
+            if left == 0 {
+                // There may be more, and who comes for it will see.
+                due.next = Some(now);
+                break;
+            }
+            let prefix = vec![endpoint.to_string().into(), priority.number().into()];
+            let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
+            // One more than is wanted tells when the next is due.
+            let rows = self.0.scan(Scan { limit: left + 1, order: Order::Ascending, ..scan }).await?.rows;
+            for row in rows {
+                // A row without a moment that reads is due: whoever claims it finds out.
+                let at = row.doc["due_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(now);
+                if at <= now && due.rows.len() < limit {
+                    due.rows.push(row);
+                } else {
+                    due.next = Some(due.next.map_or(at, |next: Timestamp| next.min(at)));
+                    break;
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    /// Up to `cap` endpoints that have something pending, after that of id `after`, in the order of their ids: one
+    /// look-up each, however much is pending.
+    pub async fn endpoints_with_work(&self, after: Option<EndpointId>, cap: usize) -> Result<Vec<EndpointId>> {
+        let mut found = Vec::new();
+        let mut from = after.map(|id| Value::from(id.to_string() + "\u{1}"));
+        while found.len() < cap {
+            let scan = Scan::new(Delivery::COLLECTION, "pending", Vec::new());
+            let scan = Scan { limit: 1, order: Order::Ascending, from: from.take(), ..scan };
+            let Some(row) = self.0.scan(scan).await?.rows.into_iter().next() else { break };
+            let text = row.doc["endpoint_id"].as_str().unwrap_or_default();
+            from = Some(Value::from(format!("{text}\u{1}")));
+            found.extend(text.parse::<EndpointId>().ok());
+        }
+        Ok(found)
+    }
+
+    /// When the first of an endpoint's pending deliveries is or was due.
+    pub async fn first_due(&self, endpoint: EndpointId) -> Result<Option<Timestamp>> {
+        let mut first = None;
+        for priority in Priority::ALL {
+            let prefix = vec![endpoint.to_string().into(), priority.number().into()];
+            let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
+            let rows = self.0.scan(Scan { limit: 1, order: Order::Ascending, ..scan }).await?.rows;
+            let at = rows.first().and_then(|row| row.doc["due_at"].as_str()?.parse::<Timestamp>().ok());
+            first = [first, at].into_iter().flatten().min();
+        }
+        Ok(first)
+    }
+
+    /// Up to `cap` deliveries that are leased until `until` at the latest; all that are leased when it is `None`.
+    pub async fn leased(&self, until: Option<Timestamp>, cap: usize) -> Result<Vec<Stored>> {
+        let scan = Scan::new(Delivery::COLLECTION, "leased", Vec::new());
+        let bound = until.map(|until| until.plus(std::time::Duration::from_millis(1)).to_string().into());
+        let scan = Scan { to: bound, limit: cap, order: Order::Ascending, ..scan };
+        Ok(self.0.scan(scan).await?.rows)
+    }
+
+    /// Up to `cap` pending deliveries of an endpoint.
+    pub async fn pending(&self, endpoint: EndpointId, cap: usize) -> Result<Vec<Delivery>> {
+        all(&self.0, "pending", vec![endpoint.to_string().into()], cap).await
+    }
+
+    /// How many deliveries of an endpoint are pending, counted up to `cap`.
+    pub async fn count_pending(&self, endpoint: EndpointId, cap: u64) -> Result<u64> {
+        self.0.count(Delivery::COLLECTION, "pending", &[endpoint.to_string().into()], cap).await
+    }
+
+    /// How many deliveries are pending in all, and how many were put aside, each counted up to `cap`.
+    pub async fn count(&self, cap: u64) -> Result<(u64, u64)> {
+        let pending = self.0.count(Delivery::COLLECTION, "pending", &[], cap).await?;
+        let quarantined = self.0.count(Delivery::COLLECTION, "quarantined", &[1.into()], cap).await?;
+        Ok((pending, quarantined))
+    }
+
+    /// A page of the project's deliveries, newest event first.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        filter: &DeliveryFilter,
+        limit: Option<PageLimit>,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<DeliveryView>> {
+        let mut scan = match (filter.event_id, filter.endpoint_id) {
+            (Some(event), _) => Scan::new(Delivery::COLLECTION, "event", vec![event.to_string().into()]),
+            (None, Some(endpoint)) => Scan::new(Delivery::COLLECTION, "endpoint", vec![endpoint.to_string().into()]),
+            (None, None) => Scan::new(Delivery::COLLECTION, "project", vec![project.to_string().into()]),
+        };
+        // An id begins with the moment of its event.
+        scan.from = filter.from.map(|from| DeliveryId::lowest(from).to_string().into());
+        scan.to = filter.to.map(|to| DeliveryId::lowest(to).to_string().into());
+        let equals = |name, value: Option<String>| value.map(|value| Condition::Eq(name, value.into()));
+        scan.filter.extend(equals("project_id", Some(project.to_string())));
+        scan.filter.extend(equals("endpoint_id", filter.endpoint_id.map(|id| id.to_string())));
+        scan.filter.extend(equals("event_type", filter.event_type.clone()));
+        scan.filter.extend(equals("room", filter.room.as_ref().map(ToString::to_string)));
+        scan.filter.extend(equals("status", filter.status.map(|status| status.name().to_owned())));
+        let binding = CursorBinding::new("deliveries", &(project, format!("{filter:?}")));
+        page::<Delivery, _>(&self.0, scan, &binding, limit, cursor, Delivery::view).await
+    }
+
+    /// The attempts of one of the project's deliveries, oldest first.
+    pub async fn attempts(&self, project: ProjectId, delivery: DeliveryId) -> Result<Vec<AttemptView>> {
+        let found: Vec<Attempt> = all(&self.0, "delivery", vec![delivery.to_string().into()], MAX_ATTEMPTS).await?;
+        Ok(found.iter().filter(|attempt| attempt.project_id == project).map(Attempt::view).collect())
+    }
+}

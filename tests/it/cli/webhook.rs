@@ -1,0 +1,201 @@
+//! Webhook endpoints and deliveries: secrets in and out, questions with what hangs on them, a test that is waited for.
+
+use std::process::Command;
+
+use pulse_tests::{
+    cli::{Cli, program},
+    process::Child,
+    receiver::{Action, Gate, Receiver},
+    temporary_folder,
+};
+use serde_json::Value;
+
+use super::{customer, script};
+
+const URL: &str = "https://hooks.example/in";
+const TOKEN: &str = "an-operators-token-of-more-than-32-characters";
+
+#[test]
+fn from_an_endpoint_to_its_end() {
+    let cli = customer().env("HOOK_AUTH", "Bearer visible-nowhere");
+    let shown = script(
+        &cli,
+        &[
+            &[
+                "webhook",
+                "endpoint",
+                "create",
+                URL,
+                "--project",
+                "standup",
+                "--event",
+                "room_*,participant_joined",
+                "--header-env",
+                "Authorization=HOOK_AUTH",
+                "--schedule",
+                "plan",
+                "--rate",
+                "5/20",
+                "--timeout",
+                "10s",
+                "--jq",
+                "del(.secret)",
+            ],
+            &["webhook", "endpoint", "list", "--project", "standup"],
+            &["webhook", "endpoint", "update", URL, "--project", "standup", "--clear", "rate,headers", "-o", "yaml"],
+            &["webhook", "endpoint", "pause", URL, "--project", "standup", "--reason", "it moves", "-o", "name"],
+            &["webhook", "test", URL, "--project", "standup"],
+            &["webhook", "endpoint", "resume", URL, "--project", "standup", "-q"],
+            &["webhook", "test", URL, "--project", "standup"],
+            &["webhook", "delivery", "list", "--project", "standup"],
+            &["webhook", "endpoint", "disable", URL, "--project", "standup"],
+            &[
+                "webhook",
+                "endpoint",
+                "disable",
+                URL,
+                "--project",
+                "standup",
+                "--dry-run",
+                "-o",
+                "json",
+                "--jq",
+                ".effects",
+            ],
+            &["webhook", "endpoint", "disable", URL, "--project", "standup", "--yes", "-o", "name"],
+            &["webhook", "endpoint", "enable", URL, "--project", "standup", "--if-match", "1"],
+            &["webhook", "endpoint", "enable", URL, "--project", "standup", "-o", "json", "--jq", ".state"],
+            &["webhook", "endpoint", "delete", URL, "--project", "standup", "--yes", "-o", "name"],
+            &["webhook", "endpoint", "delete", URL, "--project", "standup", "--yes", "--ignore-not-found"],
+            &["webhook", "endpoint", "list", "--project", "standup", "-o", "json"],
+        ],
+    );
+    assert!(!shown.contains("visible-nowhere"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_secret_is_shown_once_or_goes_where_it_is_told_to() {
+    let cli = customer();
+    let make = ["webhook", "endpoint", "create", URL, "--project", "standup"];
+    let made = cli.run(&[&make[..], &["-o", "json"]].concat());
+    let first = made.json()["secret"].as_str().expect("shown").to_owned();
+    assert!(first.starts_with("whsec_"));
+    let rotate = ["webhook", "endpoint", "rotate-secret", URL, "--project", "standup", "--yes", "-o", "json"];
+    let run = cli.run(&[&rotate[..], &["--secret-to-file", "s.txt", "--secret-to-env-file", ".env:HOOK"]].concat());
+    let answer = run.json();
+    assert_eq!((&answer["secret"], &answer["live_secrets"]), (&Value::Null, &2.into()), "{}", run.shown());
+    assert_eq!(answer["stored_in"].as_array().map(Vec::len), Some(2));
+    let kept = std::fs::read_to_string(cli.path("s.txt")).expect("a file");
+    assert_eq!(std::fs::read_to_string(cli.path(".env")).expect("a file"), format!("HOOK={kept}"));
+    assert_ne!(kept.trim(), first);
+    // What exists already is not written over, and nothing is made for that.
+    let again = cli.run(&[&rotate[..], &["--secret-to-file", "s.txt"]].concat());
+    assert_eq!((again.code, again.error()["code"].as_str()), (2, Some("usage")));
+    let broken = cli.run(&[&rotate[..], &["--secret-to-cmd", "exit 3"]].concat());
+    assert_eq!((broken.code, broken.error()["code"].as_str()), (11, Some("secret_not_stored")), "{}", broken.shown());
+    let own = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    std::fs::write(cli.path("own.txt"), format!("{own}\n")).expect("a file");
+    let run = cli.run(
+        &[&rotate[..], &["--secret-file", "own.txt", "--overlap", "0", "--jq", "[.secret, .live_secrets]"]].concat(),
+    );
+    assert_eq!(run.json(), serde_json::json!([own, 1]), "{}", run.shown());
+}
+
+#[test]
+fn a_header_s_value_comes_from_a_file_or_a_variable_and_never_twice() {
+    let cli = customer().env("EMPTY", "");
+    std::fs::write(cli.path("value"), "Bearer x\n").expect("a file");
+    let make = |more: &[&str]| {
+        let base = ["webhook", "endpoint", "create", URL, "--project", "standup", "-o", "json", "--jq", ".headers"];
+        cli.run(&[&base[..], more].concat())
+    };
+    assert_eq!(make(&["--header-from", "X-Auth=value"]).json(), serde_json::json!(["x-auth"]));
+    for more in [
+        &["--header-env", "X-Auth=NOT_SET"][..],
+        &["--header-env", "X-Auth=EMPTY"],
+        &["--header-from", "X-Auth"],
+        &["--header-from", "X-Auth=value", "--header-from", "x-auth=value"],
+        &["--header-from", "X-A=-", "--header-from", "X-B=-"],
+        &["--header-from", "X-A=-", "--secret-file", "-"],
+    ] {
+        assert_eq!(make(more).code, 2, "{more:?}");
+    }
+}
+
+#[test]
+fn a_question_says_what_hangs_on_the_answer() {
+    let cli = customer();
+    cli.ok(&["webhook", "endpoint", "create", URL, "--project", "standup", "-q"]);
+    cli.ok(&["webhook", "test", URL, "--project", "standup", "-q"]);
+    let delete = ["webhook", "endpoint", "delete", URL, "--project", "standup"];
+    let run = cli.run_at_terminal(&delete, "Delete endpoint", "n\n");
+    assert!(run.stdout.contains("1 delivery pending"), "{}", run.stdout);
+    assert_eq!(cli.ok(&["webhook", "endpoint", "list", "--project", "standup", "--jq", "length"]), "1");
+}
+
+/// A daemon over a store of its own, and a command line that asks it, with a project `standup`.
+async fn daemon(folder: &std::path::Path) -> (Child, Cli) {
+    let ready = folder.join("ready.json");
+    let mut command = Command::new(program("pulsed"));
+    command.env_clear().envs(pulse_tests::daemon::OUTBOUND).envs([
+        ("PULSE_LISTEN", "127.0.0.1:0"),
+        ("PULSE_STORE", "memory:"),
+        ("PULSE_ADMIN_TOKEN", TOKEN),
+        ("PULSE_WEBHOOK_ALLOW_NETWORKS", "127.0.0.0/8"),
+        ("PULSE_WEBHOOK_ALLOW_HTTP", "true"),
+        ("LIVEKIT_API_KEY", "devkey"),
+        ("LIVEKIT_API_SECRET", "secret-of-livekit"),
+    ]);
+    command.args(["--ready-file", &ready.to_string_lossy()]).current_dir(folder);
+    let daemon = Child::spawn("pulsed", &mut command, folder);
+    let told: Value = serde_json::from_str(&daemon.until_file(&ready).await).expect("a ready file is JSON");
+    let cli = Cli::with_server(told["url"].as_str().expect("a url"), TOKEN);
+    cli.ok(&["org", "create", "acme", "--email", "ops@acme.example", "-q"]);
+    cli.ok(&["project", "create", "standup", "--org", "acme", "-q"]);
+    (daemon, cli)
+}
+
+#[tokio::test]
+async fn a_test_is_waited_for_and_its_end_is_the_exit_code() {
+    let folder = temporary_folder("webhook-test");
+    let (_daemon, cli) = daemon(folder.path()).await;
+    let receiver = Receiver::start(Action::ok());
+    let url = receiver.url();
+    cli.ok(&["webhook", "endpoint", "create", &url, "--project", "standup", "-q"]);
+    let test = |more: &[&str]| {
+        cli.run(&[&["webhook", "test", &url, "--project", "standup", "--wait", "-o", "json"][..], more].concat())
+    };
+    let taken = test(&[]);
+    assert_eq!((taken.code, taken.json()["status"].as_str()), (0, Some("succeeded")), "{}", taken.shown());
+    assert_eq!(taken.json()["last_result"], "204");
+    receiver.behave(Action::status(500));
+    let refused = test(&[]);
+    assert_eq!((refused.code, refused.error()["last_result"].as_str()), (12, Some("500")), "{}", refused.shown());
+    let delivery = refused.error()["delivery_id"].as_str().expect("an id").to_owned();
+    let attempts = ["webhook", "delivery", "attempts", &delivery, "--project", "standup", "--jq", "map(.status_code)"];
+    assert_eq!(cli.run(&attempts).json(), serde_json::json!([500]));
+    let gate = Gate::new();
+    receiver.behave(Action::ok().held_by(&gate));
+    let late = test(&["--timeout", "1s"]);
+    assert_eq!((late.code, late.error()["code"].as_str()), (8, Some("wait_timed_out")), "{}", late.shown());
+    gate.open();
+    let got = cli.run(&[
+        "webhook",
+        "delivery",
+        "get",
+        &delivery,
+        "--project",
+        "standup",
+        "-o",
+        "json",
+        "--jq",
+        ".event.test",
+    ]);
+    assert_eq!(got.json(), true);
+    receiver.behave(Action::ok());
+    let again = cli.run(&["webhook", "delivery", "resend", &delivery, "--project", "standup", "-o", "json"]);
+    assert!(again.json()["origin"].as_str().is_some_and(|origin| origin.starts_with("resend:")), "{}", again.shown());
+    let ids = receiver.received();
+    assert!(ids.len() >= 3, "each test came to the receiver");
+}

@@ -1,0 +1,83 @@
+//! SIGTERM in the middle of everything, with a receiver that never answers.
+
+use std::{process::ExitStatus, time::Duration};
+
+use pulse_tests::{process::Signal, receiver::Action};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    load::{Crowd, more_accepted, tell},
+    rounds,
+    scene::{SOON, Scene},
+};
+
+/// The longest that an orderly end may take.
+const ORDERLY: Duration = Duration::from_secs(10);
+/// The longest that a forced end may take.
+const FORCED: Duration = Duration::from_secs(4);
+
+/// Adds an endpoint that waits so long for its receiver.
+async fn waiting(scene: &Scene, crowd: &mut Crowd, path: &str, timeout_seconds: u32) {
+    let project = crowd.project();
+    crowd.add(scene, &project, path, json!({ "timeout_seconds": timeout_seconds, "max_in_flight": 2 })).await;
+}
+
+/// Lets the receiver hang at this path, and waits until the daemon waits for it.
+async fn hang(scene: &Scene, path: &str) {
+    let requests = || scene.receiver.received().iter().filter(|received| received.path() == path).count();
+    scene.receiver.behave_at(path, Action::Hang);
+    let before = requests();
+    let waits = async || (requests() > before).then_some(());
+    scene.daemon.process.until("a request is not answered", SOON, waits).await;
+}
+
+/// Ends the daemon as `signals` times SIGTERM do, lets the receiver answer again, and starts the daemon again.
+async fn end(scene: &mut Scene, path: &str, signals: u32) -> (ExitStatus, Duration) {
+    let began = Instant::now();
+    scene.daemon.process.signal(Signal::TERM);
+    for _ in 1..signals {
+        scene.daemon.process.until_logged("\"message\":\"stopping\"").await;
+        scene.daemon.process.signal(Signal::TERM);
+    }
+    let ended = scene.daemon.process.exited(SOON).await;
+    let took = began.elapsed();
+    scene.receiver.behave_at(path, Action::ok());
+    scene.restart().await;
+    (ended, took)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_with_a_hanging_receiver_ends_in_order_within_ten_seconds_and_loses_nothing() {
+    let mut scene = Scene::new().await;
+    let mut crowd = Crowd::settle(&scene, 1).await;
+    let load = crowd.tell(&scene.sender, 6);
+    waiting(&scene, &mut crowd, "/long", 15).await;
+    waiting(&scene, &mut crowd, "/short", 1).await;
+    let mut longest = Duration::ZERO;
+    for round in 0..rounds(10) {
+        // Once it would take longer than there is time: then the attempts are broken off.
+        let path = if round == 0 { "/long" } else { "/short" };
+        hang(&scene, path).await;
+        let (ended, took) = end(&mut scene, path, 1).await;
+        assert_eq!(ended.code(), Some(0), "round {round}");
+        assert!(took <= ORDERLY, "round {round}: the end took {took:?}");
+        longest = longest.max(took);
+    }
+    tell(&format!("the longest end took {longest:?}"));
+    load.settle(&scene, &crowd).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_sigterm_does_not_wait_for_a_hanging_receiver_and_loses_nothing() {
+    let mut scene = Scene::new().await;
+    let mut crowd = Crowd::settle(&scene, 1).await;
+    let load = crowd.tell(&scene.sender, 7);
+    waiting(&scene, &mut crowd, "/hang", 15).await;
+    more_accepted(&scene, 50).await;
+    hang(&scene, "/hang").await;
+    let (ended, took) = end(&mut scene, "/hang", 2).await;
+    assert_eq!(ended.code(), Some(0));
+    assert!(took <= FORCED, "the forced end took {took:?}");
+    load.settle(&scene, &crowd).await;
+}
