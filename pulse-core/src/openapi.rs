@@ -1,7 +1,9 @@
 //! The OpenAPI 3.1 document, built from the registry. Nothing about an operation is said here that its struct does not say.
 
+mod events;
 mod markdown;
 
+pub use events::events;
 pub use markdown::page;
 use serde_json::{Map, Value, json};
 

@@ -44,7 +44,7 @@ pub fn definition() -> clap::Command {
         Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
     };
     let generate = clap::Command::new("generate")
-        .about("Write docs/CONFIG.md, docs/ERRORS.md and docs/openapi.json")
+        .about("Write the documents in docs/ that are made from tables")
         .hide(true)
         .arg(
             Arg::new("check")

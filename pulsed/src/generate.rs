@@ -11,13 +11,14 @@ use pulse_core::{
 use crate::terminal;
 
 /// Every generated document: its path in the repository and its text.
-pub fn documents() -> Result<[(&'static str, String); 4]> {
+pub fn documents() -> Result<[(&'static str, String); 5]> {
     let mut api = serde_json::to_string_pretty(&openapi::document()).map_err(Error::internal)?;
     api.push('\n');
     Ok([
         ("docs/API.md", openapi::page()),
         ("docs/CONFIG.md", config::markdown()),
         ("docs/ERRORS.md", errors()),
+        ("docs/EVENTS.md", openapi::events()),
         ("docs/openapi.json", api),
     ])
 }

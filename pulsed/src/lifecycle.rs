@@ -9,6 +9,7 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use pulse_core::{
     config::{Settings, StoreLocation},
+    deliver::dispatch::STOPS_WITHIN,
     error::{Code, Error, Result},
     fault,
     files::replace_file,
@@ -32,8 +33,9 @@ use crate::{
 
 /// Settings that a SIGHUP takes over; beside them the TLS files are read again.
 const RELOADED: [&str; 2] = ["PULSE_LOG", "CORS_ORIGINS"];
-/// How long the workers may take to end.
-const WORKERS_TIME: Duration = Duration::from_secs(5);
+/// How long the workers may take to end: the dispatcher gives back what it holds, and a second for the rest. The dispatcher
+/// stops when the drain begins, so that the two times pass beside each other.
+const WORKERS_TIME: Duration = STOPS_WITHIN.saturating_add(Duration::from_secs(1));
 
 /// Serves until a signal ends it.
 pub fn serve(invocation: &Invocation, settings: Settings, log: &Log) -> Result<()> {

@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     endpoint::{headers_place, open_secret, secret_place},
-    notices::{NoticeData, NoticedEndpoint},
+    notices::{DISABLED, EXHAUSTED, NoticeData, NoticedEndpoint},
 };
 
 use self::book::{Book, Limits, Pick};
@@ -52,6 +52,8 @@ const DISCOVERED: usize = 1_000;
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long giving back may take.
 const RELEASE: Duration = Duration::from_secs(1);
+/// How long it takes at most from [`Dispatcher::stop`] until everything is given back.
+pub const STOPS_WITHIN: Duration = DRAIN.saturating_add(RELEASE);
 
 /// A delivery that is leased to this dispatcher, with everything that sending it takes.
 #[derive(Clone, Debug)]

@@ -12,7 +12,10 @@ use crate::{
     access::seal::{Place, Sealed},
     error::Result,
     id::{EventId, SessionId},
-    media::{event::EventKind, room::RoomName},
+    media::{
+        event::{EventKind, RECORDING_AVAILABLE},
+        room::RoomName,
+    },
     model::{
         event_data::EventData,
         interval::{Evidence, Interval, Subject},
@@ -296,7 +299,7 @@ impl Ingest {
             let source_id = format!("{}:{place}", event.source_id);
             let data = EventData { recording: Some(recording), ..EventData::default() };
             let new = NewEvent {
-                kind: "recording_available",
+                kind: RECORDING_AVAILABLE,
                 occurred_at: event.created_at,
                 cluster: &arrival.cluster,
                 source_id: &source_id,

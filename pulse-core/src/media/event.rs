@@ -18,7 +18,7 @@ mod wire;
 mod words;
 
 pub use facts::{EgressFacts, Facts, IngressFacts, ParticipantFacts, RoomFacts};
-pub use kind::{EventKind, UnknownKind};
+pub use kind::{EventKind, RECORDING_AVAILABLE, UnknownKind};
 
 use crate::{
     model::event_data::{EgressData, EventData, FileResult, RecordingData, RecordingKind, SegmentsResult},

@@ -48,7 +48,7 @@ pub fn page() -> String {
     page
 }
 
-fn object(value: &Value) -> &Map<String, Value> {
+pub(super) fn object(value: &Value) -> &Map<String, Value> {
     static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     value.as_object().unwrap_or(&EMPTY)
 }
@@ -90,12 +90,12 @@ fn is_required(schema: &Value, name: &str) -> bool {
     schema["required"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name))
 }
 
-fn meaning(schema: &Value) -> String {
+pub(super) fn meaning(schema: &Value) -> String {
     schema["description"].as_str().unwrap_or_default().replace('|', "\\|").replace('\n', " ")
 }
 
 /// The type in words, with its bounds.
-fn kind(schema: &Value) -> String {
+pub(super) fn kind(schema: &Value) -> String {
     let choices: Vec<&Value> = ["enum", "oneOf", "anyOf"]
         .iter()
         .filter_map(|name| schema[*name].as_array())

@@ -20,7 +20,7 @@ use pulse_core::{
 };
 use pulse_tests::{
     plane::{Customer, TestPlane},
-    receiver::{Action, Received, Receiver},
+    receiver::{Action, Gate, Received, Receiver},
 };
 
 use super::{attempts, count, deliveries, delivery, endpoint, joined, work};
@@ -165,6 +165,75 @@ async fn a_row_that_does_not_decode_is_put_aside_and_delays_nobody() {
     work(&t).await;
     assert_eq!(receiver.counts().requests, 49);
     assert_eq!(t.plane.parts().deliveries.count(10).await.expect("counted"), (0, 1), "pending, put aside");
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_decode_delays_nobody() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let receiver = Receiver::start(Action::ok());
+    let (active, _) = endpoint(&t, &customer, &receiver.url(), |endpoint| endpoint.state = EndpointState::Paused).await;
+    for n in 0..10 {
+        t.livekit_says(&joined(&t, &customer, n)).await.expect("taken in");
+    }
+    let poisoned = deliveries(&t, &customer).await.remove(5);
+    let id = poisoned.event_id.to_string();
+    let mut poison = t.store.get(&schema::EVENTS, &id).await.expect("read").expect("there");
+    let fields = poison.doc.as_object_mut().expect("an object");
+    fields.retain(|name, _| !["log", "seq"].contains(&name.as_str()));
+    fields.insert("room".to_owned(), 5.into());
+    let mut batch = Batch::new();
+    batch.delete(&schema::EVENTS, poison.id.clone(), poison.version);
+    t.store.commit(batch, CommitMode::Apply).await.expect("committed");
+    let mut batch = Batch::new();
+    batch.insert(&schema::EVENTS, poison.id, poison.doc);
+    t.store.commit(batch, CommitMode::Apply).await.expect("committed");
+
+    replace(&t, Endpoint { state: EndpointState::Active, ..active }).await;
+    work(&t).await;
+    assert_eq!(receiver.counts().requests, 9);
+    assert_eq!(count(&t, &customer, Status::Leased).await, 0, "a claim left what it had taken");
+    assert_eq!(count(&t, &customer, Status::Succeeded).await, 9);
+}
+
+/// An endpoint whose receiver has a request and answers 410 when the gate opens.
+async fn about_to_be_gone(t: &TestPlane, customer: &Customer) -> (Endpoint, Receiver, Gate) {
+    let gate = Gate::new();
+    let receiver = Receiver::start(Action::Hold(gate.clone(), Box::new(Action::gone())));
+    let (sent_to, _) = endpoint(t, customer, &receiver.url(), |endpoint| endpoint.timeout_seconds = 15).await;
+    one_event(t, customer).await;
+    receiver.wait_for(1, Duration::from_secs(5)).await;
+    (sent_to, receiver, gate)
+}
+
+async fn state(t: &TestPlane, endpoint: &Endpoint) -> EndpointState {
+    t.plane.parts().endpoints.find(endpoint.id).await.expect("read").expect("there").state
+}
+
+#[tokio::test]
+async fn a_410_from_an_old_url_leaves_the_endpoint_on_at_its_new_one() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let (sent_to, receiver, gate) = about_to_be_gone(&t, &customer).await;
+    let elsewhere = format!("{}/new", receiver.url()).parse().expect("a url");
+    replace(&t, Endpoint { url: elsewhere, ..sent_to.clone() }).await;
+    gate.open();
+    work(&t).await;
+    assert_eq!(state(&t, &sent_to).await, EndpointState::Active);
+}
+
+#[tokio::test]
+async fn who_comes_late_changes_neither_delivery_nor_endpoint() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let (sent_to, _receiver, gate) = about_to_be_gone(&t, &customer).await;
+    // Its lease is taken back while it waits for the answer.
+    t.pipeline.dispatcher.recover(true).await;
+    gate.open();
+    work(&t).await;
+    let delivery = delivery(&t, &customer).await;
+    assert_eq!(delivery.status, Status::Pending, "what came late ended a delivery that was somebody else's");
+    assert_eq!(state(&t, &sent_to).await, EndpointState::Active, "what came late switched the endpoint off");
 }
 
 #[tokio::test]

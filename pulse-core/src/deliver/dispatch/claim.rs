@@ -47,33 +47,32 @@ impl Dispatcher {
 
     async fn try_claim(&self, pick: Pick) -> Result<()> {
         let parts = self.parts();
-        let endpoint = parts.endpoints.find(pick.endpoint).await?;
+        let endpoint = parts.endpoints.find(pick.endpoint).await?.map(Arc::new);
         let now = parts.clock.monotonic();
-        let looked = |book: &mut Book, used, next| book.looked(pick, endpoint.as_ref(), used, next, now);
-        let sends = match &endpoint {
-            Some(endpoint) => self.sends_to(endpoint).await?,
-            None => false,
+        let looked = |book: &mut Book, used, next| book.looked(pick, endpoint.as_deref(), used, next, now);
+        let receiver = match &endpoint {
+            Some(endpoint) if self.sends_to(endpoint).await? => Some(endpoint),
+            _ => None,
         };
-        if !sends || self.stopping.is_cancelled() {
+        let Some(endpoint) = receiver.filter(|_| !self.stopping.is_cancelled()) else {
             // What waits stays as it is; whoever changes the endpoint gives a hint.
             looked(&mut self.book.lock(), 0, None);
             return Ok(());
-        }
+        };
         let Due { rows, next } = parts.deliveries.due(pick.endpoint, parts.clock.now(), pick.places).await?;
         let next = next.map(|at| now.saturating_add(at.since(parts.clock.now())));
-        let claimed = self.take(rows).await?;
+        let claimed = self.take(rows, endpoint).await?;
         fault::point("claim.after_mark").await?;
         looked(&mut self.book.lock(), claimed.len(), next);
-        let Some(endpoint) = endpoint.map(Arc::new) else { return Ok(()) };
         for (delivery, event) in claimed {
             let Some(dispatcher) = self.this.upgrade() else { break };
             let slot = Slot { dispatcher, endpoint: pick.endpoint, fresh: false };
             let (seq, body) = event.map_or((None, None), |event| (event.seq, Some(event.body)));
             let Some(body) = body else {
-                self.fault(slot, delivery, "its event is not there").await;
+                self.fault(slot, delivery, "its event cannot be read").await;
                 continue;
             };
-            self.start(slot, Work { delivery, endpoint: Arc::clone(&endpoint), seq, body });
+            self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body });
         }
         Ok(())
     }
@@ -87,8 +86,8 @@ impl Dispatcher {
     }
 
     /// Puts these rows under leases, in one commit; when some of them have changed in the meantime, one by one. Gives
-    /// those that are ours now, with their events.
-    async fn take(&self, rows: Vec<Stored>) -> Result<Vec<(Delivery, Option<Event>)>> {
+    /// those that are ours now, with their events: none where it cannot be read, so that the others go on.
+    async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Option<Event>)>> {
         let parts = self.parts();
         let mut leased = Vec::with_capacity(rows.len());
         for row in rows {
@@ -100,12 +99,12 @@ impl Dispatcher {
                 Err(fault) => self.quarantine(row, &fault.to_string()).await?,
             }
         }
-        let ours = match self.commit_leases(&leased).await? {
+        let ours = match self.commit_leases(&leased, endpoint).await? {
             true => leased,
             false => {
                 let mut ours = Vec::new();
                 for delivery in leased {
-                    if self.commit_leases(std::slice::from_ref(&delivery)).await? {
+                    if self.commit_leases(std::slice::from_ref(&delivery), endpoint).await? {
                         ours.push(delivery);
                     }
                 }
@@ -118,7 +117,10 @@ impl Dispatcher {
             delivery.set_version(delivery.version() + 1);
             let event = match &last {
                 Some((id, event)) if *id == delivery.event_id => event.clone(),
-                _ => parts.events.get(delivery.project_id, delivery.event_id).await?,
+                _ => parts.events.get(delivery.project_id, delivery.event_id).await.unwrap_or_else(|error| {
+                    tracing::warn!(event = %delivery.event_id, error = %error, "an event cannot be read");
+                    None
+                }),
             };
             last = Some((delivery.event_id, event.clone()));
             claimed.push((delivery, event));
@@ -126,19 +128,23 @@ impl Dispatcher {
         Ok(claimed)
     }
 
-    async fn commit_leases(&self, leased: &[Delivery]) -> Result<bool> {
+    /// The leases hold only for the endpoint as it was read: one that was paused, changed or deleted since is looked at
+    /// again first.
+    async fn commit_leases(&self, leased: &[Delivery], endpoint: &Endpoint) -> Result<bool> {
         let mut batch = Batch::new();
+        endpoint.require_in(&mut batch);
         leased.iter().try_for_each(|delivery| delivery.replace_in(&mut batch))?;
         Ok(matches!(self.parts().store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. }))
     }
 
     /// Puts a row aside that is not a delivery: trying again would not make it one.
-    async fn quarantine(&self, row: Stored, cause: &str) -> Result<()> {
+    pub(super) async fn quarantine(&self, row: Stored, cause: &str) -> Result<()> {
         let parts = self.parts();
         tracing::error!(delivery = row.id, cause, "a delivery does not decode and is put aside");
         let mut doc = row.doc;
         doc["status"] = Status::Quarantined.name().into();
         doc["due_at"] = serde_json::Value::Null;
+        doc["leased_until"] = serde_json::Value::Null;
         doc[QUARANTINED] = 1.into();
         doc["last_result"] = "does_not_decode".into();
         let mut batch = Batch::new();
@@ -157,7 +163,7 @@ impl Dispatcher {
         let schedule = &self.parts().settings.pipeline.schedule;
         if let Step::Moved(moved) = step(&delivery.state, input, schedule, random(self.parts())) {
             what.clone_into(delivery.last_result.insert(String::new()));
-            self.write_down(&delivery, DeliveryState::clone(&moved.to), moved.due_in, None).await;
+            let _ = self.write_down(&delivery, DeliveryState::clone(&moved.to), moved.due_in, None).await;
         }
         drop(slot);
     }

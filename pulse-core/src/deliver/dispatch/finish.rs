@@ -42,7 +42,9 @@ impl Dispatcher {
         match step(&delivery.state, input, schedule, random(self.parts())) {
             Step::Moved(moved) => {
                 let attempt = self.row(&delivery, &ended, moved.record, false);
-                self.write_down(&delivery, moved.to, moved.due_in, attempt).await;
+                if !self.write_down(&delivery, moved.to, moved.due_in, attempt).await {
+                    return;
+                }
                 self.count(&moved, &ended);
                 self.tell_endpoint(&endpoint, &delivery.event_type, &ended, &moved).await;
                 if let Some(wait) = moved.due_in {
@@ -54,26 +56,27 @@ impl Dispatcher {
     }
 
     /// Commits a delivery's new state with the attempt's row. While the store cannot take it, it is tried again for as long
-    /// as the lease lasts; after that the lease is taken back by itself.
+    /// as the lease lasts; after that the lease is taken back by itself. Gives whether the delivery was still ours: who comes
+    /// late has nothing to say about its endpoint either.
     pub(super) async fn write_down(
         &self,
         delivery: &Delivery,
         to: DeliveryState,
         due_in: Option<Duration>,
         attempt: Option<Attempt>,
-    ) {
+    ) -> bool {
         let clock = &self.parts().clock;
         let end = clock.monotonic().saturating_add(self.parts().settings.pipeline.lease);
         loop {
             match self.try_write_down(delivery, to, due_in, attempt.as_ref()).await {
-                Ok(()) => return,
+                Ok(held) => return held,
                 Err(error) if clock.monotonic() < end && !self.cut.is_cancelled() => {
                     tracing::warn!(delivery = %delivery.id, error = %error, "the end of an attempt waits for the store");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
                 Err(error) => {
                     tracing::error!(delivery = %delivery.id, error = %error, "the end of an attempt was not recorded");
-                    return;
+                    return false;
                 }
             }
         }
@@ -85,7 +88,7 @@ impl Dispatcher {
         to: DeliveryState,
         due_in: Option<Duration>,
         attempt: Option<&Attempt>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let parts = self.parts();
         let mut current = Some(ours.clone());
         for _ in 0..TRIES {
@@ -101,13 +104,16 @@ impl Dispatcher {
                 Attempt { late, ..attempt.clone() }.insert_into(&mut batch)?;
             }
             if batch.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             fault::point("finish.before_commit").await?;
             match parts.store.commit(batch, CommitMode::Apply).await? {
-                Outcome::Committed { .. } => return fault::point("finish.after_commit").await,
+                Outcome::Committed { .. } => {
+                    fault::point("finish.after_commit").await?;
+                    return Ok(!late);
+                }
                 // The row is there: an earlier try came through although it did not say so.
-                Outcome::Conflict { .. } => return Ok(()),
+                Outcome::Conflict { .. } => return Ok(!late),
                 Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => {
                     current = get::<Delivery>(&parts.store, &ours.id.to_string()).await?;
                 }

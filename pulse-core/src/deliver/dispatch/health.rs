@@ -131,7 +131,8 @@ impl Dispatcher {
         // Once more when somebody changes it at the same time.
         for _ in 0..3 {
             let Some(current) = parts.endpoints.find(endpoint.id).await? else { return Ok(()) };
-            if current.state == EndpointState::Disabled {
+            // Whoever gave it another URL has answered what the old one said.
+            if current.state == EndpointState::Disabled || current.url != endpoint.url {
                 return Ok(());
             }
             let now = parts.clock.now();

@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// An endpoint was switched off by Pulse.
-pub(super) const DISABLED: &str = "endpoint.disabled";
+pub const DISABLED: &str = "endpoint.disabled";
 /// Deliveries to an endpoint were given up.
-pub(super) const EXHAUSTED: &str = "delivery.exhausted";
+pub const EXHAUSTED: &str = "delivery.exhausted";
 
 /// The `data` of an operational event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

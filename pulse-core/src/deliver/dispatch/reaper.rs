@@ -24,8 +24,16 @@ impl Dispatcher {
             let now = parts.clock.now();
             let rows = parts.deliveries.leased((!all).then_some(now), STEP).await?;
             let (found, mut batch, mut soonest) = (rows.len(), Batch::new(), Vec::new());
+            let mut quarantined = false;
             for row in rows {
-                let Ok(delivery) = Delivery::from_stored(row) else { continue };
+                let delivery = match Delivery::from_stored(row.clone()) {
+                    Ok(delivery) => delivery,
+                    Err(fault) => {
+                        self.quarantine(row, &fault.to_string()).await?;
+                        quarantined = true;
+                        continue;
+                    }
+                };
                 let Some(token) = delivery.state.lease_token else { continue };
                 let schedule = &parts.settings.pipeline.schedule;
                 let input = Input::LeaseOver { token };
@@ -39,6 +47,9 @@ impl Dispatcher {
                 parts.metrics.attempts.with_label_values(&["interrupted"]).inc();
             }
             if batch.is_empty() {
+                if quarantined && found == STEP {
+                    continue;
+                }
                 return Ok(());
             }
             fault::point("reaper.mid").await?;

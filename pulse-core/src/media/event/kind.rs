@@ -56,9 +56,11 @@ static KNOWN: [(&str, EventKind); 12] = [
 const MAX_NAME_BYTES: usize = 64;
 /// The type under which customers get [`EventKind::RoomFinished`].
 const ROOM_ENDED: &str = "room_ended";
+/// The type of the event that tells of a recording, which Pulse makes of an egress that ended.
+pub const RECORDING_AVAILABLE: &str = "recording_available";
 /// Types that Pulse gives out itself, in LiveKit's way of writing. A kind of LiveKit's that comes to be called so must
 /// not be taken for Pulse's.
-const OWN_NAMES: [&str; 2] = [ROOM_ENDED, "recording_available"];
+const OWN_NAMES: [&str; 2] = [ROOM_ENDED, RECORDING_AVAILABLE];
 
 impl EventKind {
     /// The kind with LiveKit's name. `None`: not a name that LiveKit would give.
