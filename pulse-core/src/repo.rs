@@ -74,9 +74,19 @@ pub trait Document: Serialize + DeserializeOwned + Send {
 
     /// The model of a stored document.
     fn from_stored(stored: Stored) -> Result<Self> {
-        let mut model: Self = serde_json::from_value(stored.doc)
-            .map_err(|cause| Error::internal(format!("{} {} does not decode: {cause}", Self::KIND, stored.id)))?;
-        model.set_version(stored.version);
+        Self::decoded(serde_json::from_value(stored.doc), &stored.id, stored.version)
+    }
+
+    /// The same, where the stored document is still needed.
+    fn read(stored: &Stored) -> Result<Self> {
+        Self::decoded(Self::deserialize(&stored.doc), &stored.id, stored.version)
+    }
+
+    /// What came of decoding the document of this id and version.
+    fn decoded(model: serde_json::Result<Self>, id: &str, version: u64) -> Result<Self> {
+        let mut model =
+            model.map_err(|cause| Error::internal(format!("{} {id} does not decode: {cause}", Self::KIND)))?;
+        model.set_version(version);
         Ok(model)
     }
 

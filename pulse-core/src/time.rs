@@ -41,6 +41,11 @@ impl Timestamp {
         Self::from_millis(seconds.saturating_mul(1_000))
     }
 
+    /// The moment `nanos` nanoseconds after 1970, rounded down to the millisecond.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self::from_millis(nanos.div_euclid(1_000_000))
+    }
+
     /// Milliseconds since 1970.
     pub const fn as_millis(self) -> i64 {
         self.0

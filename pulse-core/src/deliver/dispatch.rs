@@ -20,7 +20,7 @@ mod reaper;
 use std::{
     fmt,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     endpoint::{headers_place, open_secret, secret_place},
-    notices::{DISABLED, EXHAUSTED, NoticeData, NoticedEndpoint},
+    notices::{DISABLED, EXHAUSTED, NoticeData},
 };
 
 use self::book::{Book, Limits, Pick};
@@ -83,7 +83,6 @@ pub struct Dispatcher {
     cut: CancellationToken,
     prepared: endpoint::Cache,
     ward: health::Ward,
-    this: Weak<Self>,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -96,7 +95,7 @@ impl Dispatcher {
     /// A dispatcher that has not begun.
     pub fn new(plane: Arc<ControlPlane>) -> Arc<Self> {
         let limits = Limits::of(plane.parts().settings.pipeline.concurrency);
-        Arc::new_cyclic(|this| Self {
+        Arc::new(Self {
             plane,
             book: Mutex::new(Book::new(limits)),
             wake: Notify::new(),
@@ -106,7 +105,6 @@ impl Dispatcher {
             cut: CancellationToken::new(),
             prepared: endpoint::Cache::default(),
             ward: health::Ward::default(),
-            this: Weak::clone(this),
         })
     }
 
@@ -116,18 +114,21 @@ impl Dispatcher {
 
     /// A place for the first attempt of a fresh delivery, if one is free for the endpoint right now and nothing older
     /// waits for it.
-    pub fn reserve(&self, endpoint: &Endpoint) -> Option<Slot> {
+    pub fn reserve(self: &Arc<Self>, endpoint: &Endpoint) -> Option<Slot> {
         if self.stopping.is_cancelled() {
             return None;
         }
-        let dispatcher = self.this.upgrade()?;
         let at = self.parts().clock.monotonic();
-        self.book.lock().reserve(endpoint, at).then(|| Slot { dispatcher, endpoint: endpoint.id, fresh: true })
+        self.book.lock().reserve(endpoint, at).then(|| Slot {
+            dispatcher: Arc::clone(self),
+            endpoint: endpoint.id,
+            fresh: true,
+        })
     }
 
     /// Begins the attempt of what is leased and committed.
-    pub fn start(&self, slot: Slot, work: Work) {
-        let Some(dispatcher) = self.this.upgrade() else { return };
+    pub fn start(self: &Arc<Self>, slot: Slot, work: Work) {
+        let dispatcher = Arc::clone(self);
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.attempts.spawn(async move { dispatcher.attempt(slot, work).await });
     }
@@ -159,7 +160,7 @@ impl Dispatcher {
                     self.look(&mut after).await;
                 }
                 () = self.wake.notified() => {}
-                () = sleep(wait) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
         self.drain().await;
@@ -198,11 +199,11 @@ impl Dispatcher {
     }
 
     /// Starts a claim for every place that is free and has an endpoint with work; says how long nothing else can begin.
-    fn claim_what_can_be(&self) -> Duration {
+    fn claim_what_can_be(self: &Arc<Self>) -> Duration {
         let now = self.parts().clock.monotonic();
         let (picks, wait) = self.book.lock().pick(now);
         for pick in picks {
-            let Some(dispatcher) = self.this.upgrade() else { break };
+            let dispatcher = Arc::clone(self);
             self.attempts.spawn(async move { dispatcher.claim(pick).await });
         }
         wait
@@ -249,7 +250,7 @@ impl Dispatcher {
     }
 
     /// Does everything that is due until nothing is left that can begin now. For tests with a clock of their own.
-    pub async fn run_until_idle(&self) -> Result<()> {
+    pub async fn run_until_idle(self: &Arc<Self>) -> Result<()> {
         self.reap(false).await?;
         loop {
             let before = self.begun.load(Ordering::SeqCst);
@@ -287,11 +288,6 @@ impl Drop for Slot {
         self.dispatcher.book.lock().give_back(self.endpoint, self.fresh);
         self.dispatcher.wake.notify_one();
     }
-}
-
-/// Waits, but not longer than until something should be looked at anyway.
-async fn sleep(wait: Duration) {
-    tokio::time::sleep(wait.min(DISCOVER_EVERY)).await;
 }
 
 /// A token for one claim.

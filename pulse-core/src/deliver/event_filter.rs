@@ -61,11 +61,6 @@ impl EventTypeFilter {
     pub fn matches(&self, event_type: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(event_type))
     }
-
-    /// The patterns.
-    pub fn patterns(&self) -> &[EventTypePattern] {
-        &self.0
-    }
 }
 
 impl<'de> Deserialize<'de> for EventTypeFilter {

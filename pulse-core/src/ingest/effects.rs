@@ -3,7 +3,7 @@
 use crate::{
     media::{
         event::{EgressFacts, EventKind, IngressFacts, LiveKitEvent, ParticipantFacts},
-        token::{JTI_ATTRIBUTE, Jti},
+        token::Jti,
     },
     meter::span::END_BIAS,
     model::{
@@ -23,10 +23,6 @@ pub(super) struct Observation {
     pub(super) subject: Subject,
     /// What it says.
     pub(super) evidence: Evidence,
-}
-
-fn from_nanos(nanos: i64) -> Timestamp {
-    Timestamp::from_millis(nanos.div_euclid(1_000_000))
 }
 
 /// What the event says about a connection, an egress or an ingress; nothing for most.
@@ -55,7 +51,7 @@ fn connection(event: &LiveKitEvent, participant: &ParticipantFacts) -> Observati
         name: name.unwrap_or_default(),
         participant_kind: participant.kind.unwrap_or(ParticipantKind::Unknown),
         disconnect_reason: participant.disconnect_reason,
-        jti: participant.attributes.get(JTI_ATTRIBUTE).filter(|text| Jti::parse(text).is_some()).cloned(),
+        jti: Jti::shown_in(&participant.attributes).map(|jti| jti.to_string()),
     };
     let at = event.created_at;
     let sign = Evidence { began_at: participant.joined_at, first_sign_at: Some(at), ..Evidence::default() };
@@ -65,6 +61,20 @@ fn connection(event: &LiveKitEvent, participant: &ParticipantFacts) -> Observati
         _ => Evidence { aborted_at: Some(at.plus(END_BIAS)), ..sign },
     };
     Observation { key: participant.sid.clone(), subject, evidence }
+}
+
+/// What an event at `at` says about the run of an egress or ingress. Its end is the event's own moment unless it says
+/// another.
+fn run(at: Timestamp, began_ns: Option<i64>, ended: bool, ended_ns: Option<i64>) -> Evidence {
+    let said_end = ended_ns.map(Timestamp::from_nanos).unwrap_or(at.plus(END_BIAS));
+    Evidence {
+        active: true,
+        began_at: began_ns.map(Timestamp::from_nanos),
+        first_sign_at: Some(at),
+        ended_at: ended.then_some(said_end),
+        last_sign_at: (!ended).then_some(at),
+        ..Evidence::default()
+    }
 }
 
 fn egress(event: &LiveKitEvent, egress: &EgressFacts) -> Observation {
@@ -82,16 +92,7 @@ fn egress(event: &LiveKitEvent, egress: &EgressFacts) -> Observation {
         files.chain(data.segments.iter().filter_map(|segments| segments.size)).sum()
     });
     let ended = event.kind == EventKind::EgressEnded;
-    let at = event.created_at;
-    let said_end = egress.ended_at_ns.map(from_nanos).unwrap_or(at.plus(END_BIAS));
-    let evidence = Evidence {
-        active: true,
-        began_at: egress.started_at_ns.map(from_nanos),
-        first_sign_at: Some(at),
-        ended_at: ended.then_some(said_end),
-        last_sign_at: (!ended).then_some(at),
-        ..Evidence::default()
-    };
+    let evidence = run(event.created_at, egress.started_at_ns, ended, egress.ended_at_ns);
     let bytes = sizes.unwrap_or_default();
     let subject = Subject::Egress { egress_kind: egress.kind, outputs, status: egress.status, bytes };
     Observation { key: egress.id.clone(), subject, evidence }
@@ -99,16 +100,7 @@ fn egress(event: &LiveKitEvent, egress: &EgressFacts) -> Observation {
 
 fn ingress(event: &LiveKitEvent, ingress: &IngressFacts) -> Observation {
     let ended = event.kind == EventKind::IngressEnded;
-    let at = event.created_at;
-    let said_end = ingress.ended_at_ns.map(from_nanos).unwrap_or(at.plus(END_BIAS));
-    let evidence = Evidence {
-        active: true,
-        began_at: ingress.started_at_ns.map(from_nanos),
-        first_sign_at: Some(at),
-        ended_at: ended.then_some(said_end),
-        last_sign_at: (!ended).then_some(at),
-        ..Evidence::default()
-    };
+    let evidence = run(event.created_at, ingress.started_at_ns, ended, ingress.ended_at_ns);
     let identity = event.data.ingress.as_ref().and_then(|shown| shown.participant_identity.clone());
     let subject = Subject::Ingress {
         ingress_id: ingress.id.clone(),

@@ -18,7 +18,7 @@ use crate::{
     },
     model::{
         event_data::EventData,
-        interval::{Evidence, Interval, Subject},
+        interval::{Interval, Subject},
         job::{Job, JobDetail, JobKind},
         session::Session,
     },
@@ -93,25 +93,13 @@ impl Ingest {
             let changed = effects::observe_room(&mut session, &arrival.event);
             return Ok(Some(Current { session, stored: true, changed }));
         }
-        let mut session = Session {
-            id: SessionId::new(now, parts.entropy.as_ref()),
-            project_id: arrival.tenant.project.id,
-            cluster: arrival.cluster.clone(),
-            livekit_sid: sid.clone(),
-            room: room.clone(),
-            started_at: arrival.event.created_at,
-            start_known: false,
-            synthetic_start: None,
-            finished_at: None,
-            superseded_at: None,
-            lost_at: None,
-            synthetic_end: None,
-            absent: None,
-            summary: None,
-            gaps: Vec::new(),
-            expires_at: now.plus(parts.settings.pipeline.keep_sessions),
-            version: 1,
-        };
+        let mut session = Session::new(
+            SessionId::new(now, parts.entropy.as_ref()),
+            (arrival.tenant.project.id, &arrival.cluster),
+            (sid, room),
+            arrival.event.created_at,
+            now.plus(parts.settings.pipeline.keep_sessions),
+        );
         effects::observe_room(&mut session, &arrival.event);
         Ok(Some(Current { session, stored: false, changed: true }))
     }
@@ -162,22 +150,13 @@ impl Ingest {
         if let Some(known) = parts.intervals.of_key(&arrival.cluster, kind, &observation.key).await? {
             return Ok(Some((known, observation)));
         }
-        let mut fresh = Interval {
-            id: Interval::id_of(&arrival.cluster, kind, &observation.key),
-            project_id: arrival.tenant.project.id,
-            cluster: arrival.cluster.clone(),
-            key: observation.key.clone(),
-            session_id: session.map(|session| session.id),
-            room: arrival.room.clone(),
-            subject: observation.subject.clone(),
-            evidence: Evidence::default(),
-            synthetic_start: None,
-            synthetic_end: None,
-            absent: None,
-            fact: None,
-            expires_at: now.plus(parts.settings.pipeline.keep_sessions),
-            version: 0,
-        };
+        let mut fresh = Interval::new(
+            (arrival.tenant.project.id, &arrival.cluster),
+            (&observation.key, observation.subject.clone()),
+            now.plus(parts.settings.pipeline.keep_sessions),
+        );
+        fresh.session_id = session.map(|session| session.id);
+        fresh.room.clone_from(&arrival.room);
         if let Some(session) = session {
             effects::close_by_room(&mut fresh, session);
         }
@@ -340,9 +319,10 @@ impl Ingest {
 impl Current {
     /// Writes the session, or makes the batch hold only while it is as it was read when something relies on it. Gives it
     /// as it is then.
-    fn write(self, relied_on: bool, batch: &mut Batch) -> Result<Session> {
+    fn write(mut self, relied_on: bool, batch: &mut Batch) -> Result<Session> {
         if !self.stored {
             self.session.insert_into(batch)?;
+            self.session.set_version(1);
             return Ok(self.session);
         }
         if self.changed {

@@ -10,10 +10,7 @@ use serde::Serialize;
 use super::arrival::delivers;
 use crate::{
     access::seal::Sealed,
-    deliver::{
-        dispatch::{Dispatcher, Slot, Work},
-        state::DeliveryState,
-    },
+    deliver::dispatch::{Dispatcher, Slot, Work},
     error::Result,
     fault,
     id::{EndpointId, EventId, ProjectId, SessionId},
@@ -120,7 +117,7 @@ pub struct Recorder<'a> {
     /// The endpoints.
     pub routes: &'a Routes,
     /// Who sends at once; without, what is recorded waits until it is claimed.
-    pub dispatcher: Option<&'a Dispatcher>,
+    pub dispatcher: Option<&'a Arc<Dispatcher>>,
     /// The project and its organization.
     pub tenant: &'a Tenant,
     /// The moment of the record.
@@ -138,7 +135,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Hands everything to the dispatcher; `seqs` are the numbers of the batch's appends, in order.
-    pub fn send(self, dispatcher: &Dispatcher, seqs: &[u64]) {
+    pub fn send(self, dispatcher: &Arc<Dispatcher>, seqs: &[u64]) {
         for (slot, mut work, append) in self.ready {
             work.seq = append.and_then(|place| seqs.get(place).copied());
             dispatcher.start(slot, work);
@@ -227,7 +224,7 @@ impl Recorder<'_> {
         batch: &mut Batch,
         outbox: &mut Outbox,
     ) -> Result<()> {
-        let mut delivery = first_delivery(event, endpoint, self.now);
+        let mut delivery = Delivery::new(event, endpoint.id, FIRST.to_owned(), Priority::First, self.now);
         let slot = self.dispatcher.and_then(|dispatcher| dispatcher.reserve(endpoint));
         let Some(slot) = slot else {
             outbox.waiting.push(endpoint.id);
@@ -241,28 +238,6 @@ impl Recorder<'_> {
         let body = Arc::clone(&event.body);
         outbox.ready.push((slot, Work { delivery, endpoint: Arc::clone(endpoint), seq: None, body }, append));
         Ok(())
-    }
-}
-
-/// The delivery that an event itself causes.
-fn first_delivery(event: &Event, endpoint: &Endpoint, now: Timestamp) -> Delivery {
-    Delivery {
-        id: Delivery::id_of(event.id, endpoint.id, FIRST),
-        project_id: event.project_id,
-        endpoint_id: endpoint.id,
-        event_id: event.id,
-        event_type: event.kind.clone(),
-        room: event.room.clone(),
-        origin: FIRST.to_owned(),
-        prio: Priority::First.number(),
-        state: DeliveryState::new(),
-        due_at: Some(now),
-        leased_until: None,
-        created_at: now,
-        finished_at: None,
-        last_result: None,
-        expires_at: event.expires_at,
-        version: 0,
     }
 }
 

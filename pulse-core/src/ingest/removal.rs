@@ -3,12 +3,7 @@
 
 use crate::{
     error::{Code, Error, Result},
-    media::{
-        engine::EngineError,
-        event::ParticipantFacts,
-        room::RoomName,
-        token::{JTI_ATTRIBUTE, Jti},
-    },
+    media::{engine::EngineError, event::ParticipantFacts, room::RoomName, token::Jti},
     model::{
         event_data::ParticipantKind,
         job::{Job, JobDetail},
@@ -44,8 +39,8 @@ impl<'a> Presence<'a> {
             identity: participant.identity.as_deref().unwrap_or_default(),
             sid: &participant.sid,
             room,
-            is_machine: matches!(participant.kind, Some(ParticipantKind::Egress | ParticipantKind::Ingress)),
-            jti: participant.attributes.get(JTI_ATTRIBUTE).and_then(|text| Jti::parse(text)),
+            is_machine: participant.kind.is_some_and(ParticipantKind::is_machine),
+            jti: Jti::shown_in(&participant.attributes),
             joined_at: participant.joined_at,
         }
     }

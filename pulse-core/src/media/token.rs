@@ -2,6 +2,8 @@
 //!
 //! `jti` is `<family>.<n>`: a refreshed token keeps the family and counts up, so revoking one revokes the family.
 
+use std::collections::BTreeMap;
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use livekit_api::access_token::Claims;
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,11 @@ impl Jti {
         let (family, count) = text.split_once('.')?;
         let parsed = Self { family: Ulid::from_string(family).ok()?, count: count.parse().ok()? };
         (parsed.to_string() == text).then_some(parsed)
+    }
+
+    /// The id of the token with which somebody joined who has these attributes, when Pulse made it.
+    pub fn shown_in(attributes: &BTreeMap<String, String>) -> Option<Self> {
+        attributes.get(JTI_ATTRIBUTE).and_then(|text| Self::parse(text))
     }
 
     /// The family's text.

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::event::Event;
 use crate::{
     deliver::state::{DeliveryState, Status},
     id::{AttemptId, DeliveryId, EndpointId, EventId, LeaseToken, ProjectId},
@@ -83,6 +84,28 @@ impl Delivery {
     /// The id of the delivery of an event to an endpoint from this origin.
     pub fn id_of(event: EventId, endpoint: EndpointId, origin: &str) -> DeliveryId {
         DeliveryId::derived(event.moment(), &["delivery", &event.to_string(), &endpoint.to_string(), origin])
+    }
+
+    /// The delivery of an event to an endpoint from this origin, due at once.
+    pub fn new(event: &Event, endpoint: EndpointId, origin: String, priority: Priority, now: Timestamp) -> Self {
+        Self {
+            id: Self::id_of(event.id, endpoint, &origin),
+            project_id: event.project_id,
+            endpoint_id: endpoint,
+            event_id: event.id,
+            event_type: event.kind.clone(),
+            room: event.room.clone(),
+            origin,
+            prio: priority.number(),
+            state: DeliveryState::new(),
+            due_at: Some(now),
+            leased_until: None,
+            created_at: now,
+            finished_at: None,
+            last_result: None,
+            expires_at: event.expires_at,
+            version: 0,
+        }
     }
 }
 

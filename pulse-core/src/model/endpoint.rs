@@ -311,7 +311,21 @@ pub struct EndpointView {
     pub version: u64,
 }
 
+/// An endpoint as an event names it that is about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedEndpoint {
+    /// The id.
+    pub id: EndpointId,
+    /// Where it is.
+    pub url: WebhookUrl,
+}
+
 impl Endpoint {
+    /// What an event about it names.
+    pub fn named(&self) -> NamedEndpoint {
+        NamedEndpoint { id: self.id, url: self.url.clone() }
+    }
+
     /// What a caller sees.
     pub fn view(&self, health: Option<&EndpointHealth>, now: Timestamp) -> EndpointView {
         let own = self.clone();

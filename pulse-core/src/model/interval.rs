@@ -178,6 +178,30 @@ impl Interval {
         IntervalId::derived(Timestamp::from_millis(0), &["interval", cluster, kind, key])
     }
 
+    /// A span of which nothing is known yet, in no room; to be kept until `expires_at`.
+    pub fn new(
+        (project_id, cluster): (ProjectId, &str),
+        (key, subject): (&str, Subject),
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            id: Self::id_of(cluster, subject.kind(), key),
+            project_id,
+            cluster: cluster.to_owned(),
+            key: key.to_owned(),
+            session_id: None,
+            room: None,
+            subject,
+            evidence: Evidence::default(),
+            synthetic_start: None,
+            synthetic_end: None,
+            absent: None,
+            fact: None,
+            expires_at,
+            version: 0,
+        }
+    }
+
     /// Whether it goes on.
     pub fn is_open(&self) -> bool {
         self.evidence.end().is_none()

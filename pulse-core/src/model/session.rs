@@ -95,6 +95,35 @@ pub struct Absence {
 }
 
 impl Session {
+    /// A session of which nothing is known but that its room was there at `started_at`; to be kept until `expires_at`.
+    pub fn new(
+        id: SessionId,
+        (project_id, cluster): (ProjectId, &str),
+        (livekit_sid, room): (&str, &RoomName),
+        started_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            project_id,
+            cluster: cluster.to_owned(),
+            livekit_sid: livekit_sid.to_owned(),
+            room: room.clone(),
+            started_at,
+            start_known: false,
+            synthetic_start: None,
+            finished_at: None,
+            superseded_at: None,
+            lost_at: None,
+            synthetic_end: None,
+            absent: None,
+            summary: None,
+            gaps: Vec::new(),
+            expires_at,
+            version: 0,
+        }
+    }
+
     /// When it ended: LiveKit's own word before what follows from a newer room, and that before what the reconciler found.
     pub fn ended_at(&self) -> Option<Timestamp> {
         let end = self.finished_at.or(self.superseded_at).or(self.lost_at);

@@ -21,10 +21,11 @@ pub use self::{
     change::{DeleteEndpoint, UpdateEndpoint},
     secrets::RotateSecret,
     state::{DisableEndpoint, EnableEndpoint, PauseEndpoint, ResumeEndpoint},
-    trial::{TEST_EVENT, TestData, TestEndpoint, TestSent, TestedEndpoint},
+    trial::{TEST_EVENT, TestData, TestEndpoint, TestSent},
 };
 pub(super) use self::{
     draft::url_fault,
+    state::wrong_state,
     webhook_url::{Followed, follow},
 };
 use super::{

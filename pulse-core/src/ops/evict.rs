@@ -5,7 +5,6 @@ use crate::{
     error::Result,
     media::token::Jti,
     model::{
-        event_data::ParticipantKind,
         interval::{Interval, Subject},
         job::{Job, JobDetail, JobKind},
         revocation::Revocation,
@@ -47,9 +46,7 @@ pub(super) fn remove(cx: &Cx<'_>, connections: &[Interval], reason: &str, batch:
 /// Whether the connection is that of somebody who may be put out: LiveKit's own machines have no token of Pulse.
 pub(super) fn is_guest(connection: &Interval) -> bool {
     match &connection.subject {
-        Subject::Participant { participant_kind, .. } => {
-            !matches!(participant_kind, ParticipantKind::Egress | ParticipantKind::Ingress)
-        }
+        Subject::Participant { participant_kind, .. } => !participant_kind.is_machine(),
         Subject::Egress { .. } | Subject::Ingress { .. } => false,
     }
 }

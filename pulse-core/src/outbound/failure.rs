@@ -84,10 +84,6 @@ impl FailureKind {
             Self::Local => "local",
         }
     }
-
-    /// Every word that [`FailureKind::word`] can give, for the labels of series.
-    pub const WORDS: [&'static str; 9] =
-        ["refused_address", "bad_url", "resolve", "connect", "tls", "timeout", "reset", "protocol", "local"];
 }
 
 impl fmt::Display for FailureKind {

@@ -31,7 +31,7 @@ struct Listed {
 }
 
 fn moment(nanos: i64) -> Option<Timestamp> {
-    (nanos > 0).then(|| Timestamp::from_millis(nanos / 1_000_000))
+    (nanos > 0).then(|| Timestamp::from_nanos(nanos))
 }
 
 impl Round<'_> {

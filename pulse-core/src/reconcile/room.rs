@@ -10,7 +10,7 @@ use crate::{
     media::{
         engine::{Participant, Room},
         room::{self, RoomName},
-        token::{JTI_ATTRIBUTE, Jti},
+        token::Jti,
     },
     model::{
         event_data::ParticipantKind,
@@ -199,32 +199,22 @@ impl Round<'_> {
     /// Records somebody of whom LiveKit has not told, and tells of it.
     async fn joined(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<()> {
         let parts = self.reconciler.plane.parts();
-        let mut interval = Interval {
-            id: Interval::id_of(self.cluster, "participant", &participant.sid),
-            project_id: session.project_id,
-            cluster: self.cluster.to_owned(),
-            key: participant.sid.clone(),
-            session_id: Some(session.id),
-            room: Some(session.room.clone()),
-            subject: Subject::Participant {
-                identity: participant.identity.clone(),
-                name: participant.name.clone(),
-                participant_kind: participant.kind,
-                disconnect_reason: None,
-                jti: participant.attributes.get(JTI_ATTRIBUTE).filter(|text| Jti::parse(text).is_some()).cloned(),
-            },
-            evidence: Evidence {
-                active: true,
-                first_sign_at: Some(participant.joined_at),
-                last_sign_at: Some(self.began),
-                ..Evidence::default()
-            },
-            synthetic_start: None,
-            synthetic_end: None,
-            absent: None,
-            fact: None,
-            expires_at: self.began.plus(parts.settings.pipeline.keep_sessions),
-            version: 0,
+        let subject = Subject::Participant {
+            identity: participant.identity.clone(),
+            name: participant.name.clone(),
+            participant_kind: participant.kind,
+            disconnect_reason: None,
+            jti: Jti::shown_in(&participant.attributes).map(|jti| jti.to_string()),
+        };
+        let expires_at = self.began.plus(parts.settings.pipeline.keep_sessions);
+        let mut interval = Interval::new((session.project_id, self.cluster), (&participant.sid, subject), expires_at);
+        interval.session_id = Some(session.id);
+        interval.room = Some(session.room.clone());
+        interval.evidence = Evidence {
+            active: true,
+            first_sign_at: Some(participant.joined_at),
+            last_sign_at: Some(self.began),
+            ..Evidence::default()
         };
         let mut batch = Batch::new();
         let edge = Edge { kind: "participant_joined", nth: None, at: participant.joined_at };
@@ -247,8 +237,8 @@ impl Round<'_> {
             identity: &participant.identity,
             sid: &participant.sid,
             room: &session.room,
-            is_machine: matches!(participant.kind, ParticipantKind::Egress | ParticipantKind::Ingress),
-            jti: participant.attributes.get(JTI_ATTRIBUTE).and_then(|text| Jti::parse(text)),
+            is_machine: participant.kind.is_machine(),
+            jti: Jti::shown_in(&participant.attributes),
             joined_at: Some(participant.joined_at),
         };
         let Some(reason) = ingest::unwanted(parts, tenant, &who, self.began).await? else { return Ok(()) };
@@ -283,30 +273,20 @@ impl Round<'_> {
             }
             return Ok(());
         }
-        let mut session = Session {
-            id: SessionId::new(self.began, parts.entropy.as_ref()),
-            project_id: tenant.project.id,
-            cluster: self.cluster.to_owned(),
-            livekit_sid: room.sid.clone(),
-            room: name,
-            started_at: room.created_at,
-            start_known: true,
-            synthetic_start: None,
-            finished_at: None,
-            superseded_at: None,
-            lost_at: None,
-            synthetic_end: None,
-            absent: None,
-            summary: None,
-            gaps: vec![Gap {
-                missing: "room_started".to_owned(),
-                subject: room.sid.clone(),
-                from: room.created_at,
-                to: self.began,
-            }],
-            expires_at: self.began.plus(parts.settings.pipeline.keep_sessions),
-            version: 0,
-        };
+        let mut session = Session::new(
+            SessionId::new(self.began, parts.entropy.as_ref()),
+            (tenant.project.id, self.cluster),
+            (&room.sid, &name),
+            room.created_at,
+            self.began.plus(parts.settings.pipeline.keep_sessions),
+        );
+        session.start_known = true;
+        session.add_gap(Gap {
+            missing: "room_started".to_owned(),
+            subject: room.sid.clone(),
+            from: room.created_at,
+            to: self.began,
+        });
         let mut batch = Batch::new();
         let edge = Edge { kind: "room_started", nth: None, at: room.created_at };
         let event = self.tell_room(&tenant, &session, edge, &mut batch).await?;

@@ -10,7 +10,7 @@ use crate::{
     model::{
         event_data::{EventData, ParticipantData, RoomData},
         interval::{Interval, Subject},
-        job::{Job, JobDetail, JobKind},
+        job::{Job, JobKind},
         session::{Absence, Gap, Session},
         tenant::Tenant,
     },
@@ -171,8 +171,7 @@ impl Round<'_> {
     }
 
     fn settling(&self, id: SessionId) -> Job {
-        let entropy = self.reconciler.plane.parts().entropy.as_ref();
-        Job::new(JobKind::SettleSession, id, (self.began, self.began), CAUSE, entropy)
+        settling(self.reconciler.plane.parts(), id, self.began)
     }
 
     /// The job that takes somebody out of a room.
@@ -213,6 +212,11 @@ impl Round<'_> {
     }
 }
 
+/// The job that adds up a session.
+fn settling(parts: &Parts, id: SessionId, now: Timestamp) -> Job {
+    Job::new(JobKind::SettleSession, id, (now, now), CAUSE, parts.entropy.as_ref())
+}
+
 /// Ends a session on a LiveKit that cannot be asked any more, as of when its last sign was.
 pub(super) async fn end_abandoned(parts: &Parts, session: Session) -> Result<()> {
     let open = parts.intervals.open_in(session.id, 1_000).await?;
@@ -220,8 +224,7 @@ pub(super) async fn end_abandoned(parts: &Parts, session: Session) -> Result<()>
     let end = signs.max().unwrap_or(session.started_at);
     let mut batch = Batch::new();
     let now = parts.clock.now();
-    let job = Job::new(JobKind::SettleSession, session.id, (now, now), CAUSE, parts.entropy.as_ref());
-    job.with(JobDetail::None).insert_into(&mut batch)?;
+    settling(parts, session.id, now).insert_into(&mut batch)?;
     Session { lost_at: Some(end), ..session }.replace_in(&mut batch)?;
     let called = Wakes::called_by(&batch);
     parts.store.commit(batch, CommitMode::Apply).await?;

@@ -25,8 +25,6 @@ const EVENT_TYPE_HEADER: HeaderName = HeaderName::from_static("pulse-event-type"
 const DELIVERY_ID_HEADER: HeaderName = HeaderName::from_static("pulse-delivery-id");
 const ATTEMPT_HEADER: HeaderName = HeaderName::from_static("pulse-attempt");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// What the product calls itself to receivers.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("pulse/", env!("CARGO_PKG_VERSION")));
 
 /// An attempt that has ended.
 #[derive(Debug)]
@@ -107,7 +105,6 @@ fn headers(work: &Work, prepared: &Prepared, body: &[u8], now: Timestamp) -> Res
     let text = |value: String| HeaderValue::try_from(value).map_err(Error::internal);
     let mut headers = prepared.headers.clone();
     headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(http::header::USER_AGENT, AGENT);
     headers.insert(TIMESTAMP_HEADER, now.as_secs().into());
     headers.insert(SIGNATURE_HEADER, text(signature)?);
     headers.insert(ID_HEADER, text(id)?);

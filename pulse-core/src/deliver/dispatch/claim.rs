@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Book, Dispatcher, Pick, Slot, Work, random, token};
 use crate::{
-    deliver::state::{DeliveryState, Input, Status, Step, step},
+    deliver::state::{AttemptOutcome, Input, Status, Step, step},
     error::Result,
     fault,
     id::EventId,
@@ -12,7 +12,6 @@ use crate::{
     model::{
         delivery::Delivery,
         endpoint::{Endpoint, EndpointState},
-        event::Event,
     },
     parts::Parts,
     repo::{
@@ -21,6 +20,9 @@ use crate::{
     },
     store::{Batch, CommitMode, Outcome, Stored},
 };
+
+/// What is sent of an event: its number in its session, and its envelope without it.
+type Sent = (Option<u64>, Arc<str>);
 
 /// Puts a pending delivery under a lease.
 pub(super) fn lease(delivery: &mut Delivery, parts: &Parts) {
@@ -45,7 +47,7 @@ impl Dispatcher {
         self.wake.notify_one();
     }
 
-    async fn try_claim(&self, pick: Pick) -> Result<()> {
+    async fn try_claim(self: &Arc<Self>, pick: Pick) -> Result<()> {
         let parts = self.parts();
         let endpoint = parts.endpoints.find(pick.endpoint).await?.map(Arc::new);
         let now = parts.clock.monotonic();
@@ -65,10 +67,8 @@ impl Dispatcher {
         fault::point("claim.after_mark").await?;
         looked(&mut self.book.lock(), claimed.len(), next);
         for (delivery, event) in claimed {
-            let Some(dispatcher) = self.this.upgrade() else { break };
-            let slot = Slot { dispatcher, endpoint: pick.endpoint, fresh: false };
-            let (seq, body) = event.map_or((None, None), |event| (event.seq, Some(event.body)));
-            let Some(body) = body else {
+            let slot = Slot { dispatcher: Arc::clone(self), endpoint: pick.endpoint, fresh: false };
+            let Some((seq, body)) = event else {
                 self.fault(slot, delivery, "its event cannot be read").await;
                 continue;
             };
@@ -87,16 +87,13 @@ impl Dispatcher {
 
     /// Puts these rows under leases, in one commit; when some of them have changed in the meantime, one by one. Gives
     /// those that are ours now, with their events: none where it cannot be read, so that the others go on.
-    async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Option<Event>)>> {
+    async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Option<Sent>)>> {
         let parts = self.parts();
         let mut leased = Vec::with_capacity(rows.len());
         for row in rows {
-            match Delivery::from_stored(row.clone()) {
-                Ok(mut delivery) => {
-                    lease(&mut delivery, parts);
-                    leased.push(delivery);
-                }
-                Err(fault) => self.quarantine(row, &fault.to_string()).await?,
+            if let Some(mut delivery) = self.decode(row).await? {
+                lease(&mut delivery, parts);
+                leased.push(delivery);
             }
         }
         let ours = match self.commit_leases(&leased, endpoint).await? {
@@ -112,20 +109,28 @@ impl Dispatcher {
             }
         };
         let mut claimed = Vec::with_capacity(ours.len());
-        let mut last: Option<(EventId, Option<Event>)> = None;
+        let mut last: Option<(EventId, Option<Sent>)> = None;
         for mut delivery in ours {
             delivery.set_version(delivery.version() + 1);
             let event = match &last {
                 Some((id, event)) if *id == delivery.event_id => event.clone(),
-                _ => parts.events.get(delivery.project_id, delivery.event_id).await.unwrap_or_else(|error| {
-                    tracing::warn!(event = %delivery.event_id, error = %error, "an event cannot be read");
-                    None
-                }),
+                _ => self.event(&delivery).await,
             };
             last = Some((delivery.event_id, event.clone()));
             claimed.push((delivery, event));
         }
         Ok(claimed)
+    }
+
+    /// What is sent of the delivery's event; none when it cannot be read.
+    async fn event(&self, delivery: &Delivery) -> Option<Sent> {
+        match self.parts().events.get(delivery.project_id, delivery.event_id).await {
+            Ok(event) => event.map(|event| (event.seq, event.body)),
+            Err(error) => {
+                tracing::warn!(event = %delivery.event_id, error = %error, "an event cannot be read");
+                None
+            }
+        }
     }
 
     /// The leases hold only for the endpoint as it was read: one that was paused, changed or deleted since is looked at
@@ -137,8 +142,16 @@ impl Dispatcher {
         Ok(matches!(self.parts().store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. }))
     }
 
+    /// The delivery of a row; none when the row is not one and has been put aside.
+    pub(super) async fn decode(&self, row: Stored) -> Result<Option<Delivery>> {
+        match Delivery::read(&row) {
+            Ok(delivery) => Ok(Some(delivery)),
+            Err(fault) => self.quarantine(row, &fault.to_string()).await.map(|()| None),
+        }
+    }
+
     /// Puts a row aside that is not a delivery: trying again would not make it one.
-    pub(super) async fn quarantine(&self, row: Stored, cause: &str) -> Result<()> {
+    async fn quarantine(&self, row: Stored, cause: &str) -> Result<()> {
         let parts = self.parts();
         tracing::error!(delivery = row.id, cause, "a delivery does not decode and is put aside");
         let mut doc = row.doc;
@@ -158,12 +171,12 @@ impl Dispatcher {
     async fn fault(&self, slot: Slot, mut delivery: Delivery, what: &str) {
         tracing::error!(delivery = %delivery.id, what, "a delivery could not be sent");
         let Some(token) = delivery.state.lease_token else { return };
-        let outcome = crate::deliver::state::AttemptOutcome::Fault { sent: false };
+        let outcome = AttemptOutcome::Fault { sent: false };
         let input = Input::Finish { token, outcome };
         let schedule = &self.parts().settings.pipeline.schedule;
         if let Step::Moved(moved) = step(&delivery.state, input, schedule, random(self.parts())) {
-            what.clone_into(delivery.last_result.insert(String::new()));
-            let _ = self.write_down(&delivery, DeliveryState::clone(&moved.to), moved.due_in, None).await;
+            delivery.last_result = Some(what.to_owned());
+            self.write_down(&delivery, moved.to, moved.due_in, None).await;
         }
         drop(slot);
     }

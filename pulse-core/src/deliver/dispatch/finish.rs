@@ -41,7 +41,7 @@ impl Dispatcher {
         let input = Input::Finish { token, outcome: ended.outcome };
         match step(&delivery.state, input, schedule, random(self.parts())) {
             Step::Moved(moved) => {
-                let attempt = self.row(&delivery, &ended, moved.record, false);
+                let attempt = self.row(&delivery, &ended, moved.record);
                 if !self.write_down(&delivery, moved.to, moved.due_in, attempt).await {
                     return;
                 }
@@ -123,7 +123,7 @@ impl Dispatcher {
     }
 
     /// The row about an attempt; none when there is nothing to record.
-    fn row(&self, delivery: &Delivery, ended: &Ended, record: Option<Record>, late: bool) -> Option<Attempt> {
+    pub(super) fn row(&self, delivery: &Delivery, ended: &Ended, record: Option<Record>) -> Option<Attempt> {
         let token = delivery.state.lease_token?;
         let (number, result) = match record? {
             Record::Attempt { number } if ended.outcome.is_success() => (number, AttemptResult::Succeeded),
@@ -142,7 +142,7 @@ impl Dispatcher {
             number,
             trigger: trigger(delivery),
             result,
-            late,
+            late: false,
             started_at: ended.started_at,
             duration_millis: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
             remote_ip: peer.map(|peer| peer.ip().to_canonical().to_string()),
@@ -214,7 +214,7 @@ pub(super) fn moved(
     }
 }
 
-pub(super) fn trigger(delivery: &Delivery) -> Trigger {
+fn trigger(delivery: &Delivery) -> Trigger {
     if delivery.state.attempts_made > 0 || delivery.state.interruptions > 0 {
         Trigger::Retry
     } else if delivery.origin == FIRST {

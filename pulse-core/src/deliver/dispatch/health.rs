@@ -128,6 +128,7 @@ impl Dispatcher {
 
     async fn try_disable(&self, endpoint: &Endpoint, why: &str) -> Result<()> {
         let parts = self.parts();
+        let mut tells = true;
         // Once more when somebody changes it at the same time.
         for _ in 0..3 {
             let Some(current) = parts.endpoints.find(endpoint.id).await? else { return Ok(()) };
@@ -145,7 +146,9 @@ impl Dispatcher {
             let mut batch = Batch::new();
             disabled.replace_in(&mut batch)?;
             batch.bump_generation();
-            self.notice(&disabled, DISABLED, Some(why), 1, now, &mut batch).await?;
+            if tells {
+                self.notice(&disabled, DISABLED, Some(why), 1, now, &mut batch).await?;
+            }
             match parts.store.commit(batch, CommitMode::Apply).await? {
                 Outcome::Committed { .. } => {
                     parts.keyring.forget();
@@ -154,15 +157,7 @@ impl Dispatcher {
                     return Ok(());
                 }
                 // The project's other endpoints have been told within the hour: this one is switched off without.
-                Outcome::Conflict { .. } => {
-                    let mut batch = Batch::new();
-                    disabled.replace_in(&mut batch)?;
-                    batch.bump_generation();
-                    if let Outcome::Committed { .. } = parts.store.commit(batch, CommitMode::Apply).await? {
-                        parts.keyring.forget();
-                        return Ok(());
-                    }
-                }
+                Outcome::Conflict { .. } => tells = false,
                 Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => {}
             }
         }

@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::Dispatcher;
 use crate::{
     error::Result,
-    id::EndpointId,
     ingest::{Audience, NewEvent, Outbox, Recorder, Routes},
     model::{
-        endpoint::{Endpoint, EndpointHealth, hour_of},
+        endpoint::{Endpoint, EndpointHealth, NamedEndpoint, hour_of},
         event::PULSE_CLUSTER,
-        text::WebhookUrl,
     },
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
@@ -27,21 +25,12 @@ pub const EXHAUSTED: &str = "delivery.exhausted";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoticeData {
     /// The endpoint that it is about.
-    pub endpoint: NoticedEndpoint,
+    pub endpoint: NamedEndpoint,
     /// Why, in `endpoint.disabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How often it happened since it was told last.
     pub count: u64,
-}
-
-/// The endpoint that an operational event is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NoticedEndpoint {
-    /// The id.
-    pub id: EndpointId,
-    /// Where it is.
-    pub url: WebhookUrl,
 }
 
 /// Whether an event is an operational one: what happens to its deliveries is not told again.
@@ -63,11 +52,7 @@ impl Dispatcher {
     ) -> Result<()> {
         let parts = self.parts();
         let Some(tenant) = parts.keyring.tenant(endpoint.project_id).await? else { return Ok(()) };
-        let data = NoticeData {
-            endpoint: NoticedEndpoint { id: endpoint.id, url: endpoint.url.clone() },
-            reason: reason.map(str::to_owned),
-            count,
-        };
+        let data = NoticeData { endpoint: endpoint.named(), reason: reason.map(str::to_owned), count };
         let recorder = Recorder { parts, routes: &Routes::default(), dispatcher: None, tenant: &tenant, now };
         let new = NewEvent {
             kind,

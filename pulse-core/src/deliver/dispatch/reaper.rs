@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, random};
+use super::{Dispatcher, attempt::Ended, random};
 use crate::{
-    deliver::state::{Input, Record, Step, step},
+    deliver::state::{AttemptOutcome, Input, Step, step},
     error::Result,
     fault,
-    model::delivery::{Attempt, AttemptResult, Delivery},
     repo::Document,
     store::{Batch, CommitMode, Outcome},
 };
@@ -26,21 +25,25 @@ impl Dispatcher {
             let (found, mut batch, mut soonest) = (rows.len(), Batch::new(), Vec::new());
             let mut quarantined = false;
             for row in rows {
-                let delivery = match Delivery::from_stored(row.clone()) {
-                    Ok(delivery) => delivery,
-                    Err(fault) => {
-                        self.quarantine(row, &fault.to_string()).await?;
-                        quarantined = true;
-                        continue;
-                    }
+                let Some(delivery) = self.decode(row).await? else {
+                    quarantined = true;
+                    continue;
                 };
                 let Some(token) = delivery.state.lease_token else { continue };
                 let schedule = &parts.settings.pipeline.schedule;
                 let input = Input::LeaseOver { token };
                 let Step::Moved(moved) = step(&delivery.state, input, schedule, random(parts)) else { continue };
                 let due_in = moved.due_in.unwrap_or(Duration::ZERO);
-                if let Some(Record::Interrupted { number } | Record::Attempt { number }) = moved.record {
-                    self.interrupted(&delivery, number).insert_into(&mut batch)?;
+                // When it was begun is not known: the lease began with it.
+                let lease = parts.settings.pipeline.lease;
+                let ended = Ended {
+                    outcome: AttemptOutcome::Released { sent: true },
+                    started_at: delivery.leased_until.map_or(now, |end| end.minus(lease)),
+                    took: Duration::ZERO,
+                    result: None,
+                };
+                if let Some(attempt) = self.row(&delivery, &ended, moved.record) {
+                    attempt.insert_into(&mut batch)?;
                 }
                 soonest.push((delivery.endpoint_id, due_in));
                 super::finish::moved(delivery, moved.to, Some(due_in), None, now).replace_in(&mut batch)?;
@@ -59,35 +62,6 @@ impl Dispatcher {
             if !taken || found < STEP {
                 return Ok(());
             }
-        }
-    }
-
-    fn interrupted(&self, delivery: &Delivery, number: u32) -> Attempt {
-        let parts = self.parts();
-        let token = delivery.state.lease_token.unwrap_or_else(|| super::token(parts));
-        // When it was begun is not known: the lease began with it.
-        let started_at =
-            delivery.leased_until.map_or_else(|| parts.clock.now(), |end| end.minus(parts.settings.pipeline.lease));
-        Attempt {
-            id: Attempt::id_of(delivery.id, token, started_at),
-            project_id: delivery.project_id,
-            delivery_id: delivery.id,
-            endpoint_id: delivery.endpoint_id,
-            lease_token: token,
-            number,
-            trigger: super::finish::trigger(delivery),
-            result: AttemptResult::Interrupted,
-            late: false,
-            started_at,
-            duration_millis: 0,
-            remote_ip: None,
-            status_code: None,
-            error: None,
-            error_detail: None,
-            response_headers: Vec::new(),
-            response_body: None,
-            expires_at: delivery.expires_at,
-            version: 0,
         }
     }
 }

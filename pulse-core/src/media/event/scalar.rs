@@ -97,7 +97,7 @@ impl Integer {
 
     /// The moment that many nanoseconds after 1970, to the millisecond below.
     pub(super) fn nanos(self) -> Option<Timestamp> {
-        self.positive().map(|nanos| Timestamp::from_millis(nanos / 1_000_000))
+        self.positive().map(Timestamp::from_nanos)
     }
 
     /// The span of that many nanoseconds in seconds, to the nearest millisecond.

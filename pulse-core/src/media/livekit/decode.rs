@@ -28,16 +28,6 @@ pub(super) fn room(room: wire::Room) -> Room {
 
 pub(super) fn participant(participant: wire::ParticipantInfo) -> Participant {
     use wire::participant_info::{Kind, State};
-    let kind = match Kind::try_from(participant.kind) {
-        Ok(Kind::Standard) => ParticipantKind::Standard,
-        Ok(Kind::Ingress) => ParticipantKind::Ingress,
-        Ok(Kind::Egress) => ParticipantKind::Egress,
-        Ok(Kind::Sip) => ParticipantKind::Sip,
-        Ok(Kind::Agent) => ParticipantKind::Agent,
-        Ok(Kind::Connector) => ParticipantKind::Connector,
-        Ok(Kind::Bridge) => ParticipantKind::Bridge,
-        Err(_) => ParticipantKind::Unknown,
-    };
     Participant {
         active: State::try_from(participant.state) == Ok(State::Active),
         joined_at: moment(participant.joined_at_ms, participant.joined_at),
@@ -45,28 +35,17 @@ pub(super) fn participant(participant: wire::ParticipantInfo) -> Participant {
         sid: participant.sid,
         identity: participant.identity,
         name: participant.name,
-        kind,
+        kind: Kind::try_from(participant.kind).map_or(ParticipantKind::Unknown, Into::into),
         attributes: participant.attributes.into_iter().collect(),
     }
 }
 
 pub(super) fn egress(egress: wire::EgressInfo) -> Egress {
-    use wire::EgressStatus as Wire;
-    let status = match Wire::try_from(egress.status) {
-        Ok(Wire::EgressStarting) => EgressStatus::Starting,
-        Ok(Wire::EgressActive) => EgressStatus::Active,
-        Ok(Wire::EgressEnding) => EgressStatus::Ending,
-        Ok(Wire::EgressComplete) => EgressStatus::Complete,
-        Ok(Wire::EgressFailed) => EgressStatus::Failed,
-        Ok(Wire::EgressAborted) => EgressStatus::Aborted,
-        Ok(Wire::EgressLimitReached) => EgressStatus::LimitReached,
-        Err(_) => EgressStatus::Unknown,
-    };
     Egress {
         id: egress.egress_id,
         room: Some(egress.room_name).filter(|name| !name.is_empty()).map(WireRoom::heard),
         room_sid: egress.room_id,
-        status,
+        status: wire::EgressStatus::try_from(egress.status).map_or(EgressStatus::Unknown, Into::into),
         started_ns: egress.started_at,
         ended_ns: egress.ended_at,
     }
@@ -75,20 +54,12 @@ pub(super) fn egress(egress: wire::EgressInfo) -> Egress {
 pub(super) fn ingress(ingress: wire::IngressInfo) -> Ingress {
     use wire::ingress_state::Status;
     let state = ingress.state.unwrap_or_default();
-    let status = match Status::try_from(state.status) {
-        Ok(Status::EndpointInactive) => IngressStatus::Inactive,
-        Ok(Status::EndpointBuffering) => IngressStatus::Buffering,
-        Ok(Status::EndpointPublishing) => IngressStatus::Publishing,
-        Ok(Status::EndpointError) => IngressStatus::Error,
-        Ok(Status::EndpointComplete) => IngressStatus::Complete,
-        Err(_) => IngressStatus::Unknown,
-    };
     Ingress {
         id: ingress.ingress_id,
         room: WireRoom::heard(ingress.room_name),
         room_sid: state.room_id,
         resource_id: state.resource_id,
-        status,
+        status: Status::try_from(state.status).map_or(IngressStatus::Unknown, Into::into),
         started_ns: state.started_at,
         ended_ns: state.ended_at,
     }

@@ -91,6 +91,14 @@ pub enum ParticipantKind {
     Unknown,
 }
 
+impl ParticipantKind {
+    /// Whether it is one of LiveKit's own machines, an egress or an ingress: these have no token of Pulse, and their time is
+    /// not that of a participant.
+    pub fn is_machine(self) -> bool {
+        matches!(self, Self::Egress | Self::Ingress)
+    }
+}
+
 /// How far a participant's connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

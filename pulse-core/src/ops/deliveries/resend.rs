@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::read;
 use crate::{
     access::Permission,
-    deliver::state::DeliveryState,
     error::{Code, Error, Result},
     id::{DeliveryId, ProjectId},
     model::{
@@ -16,7 +15,7 @@ use crate::{
         event::Event,
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
-    ops::diff::target,
+    ops::{diff::target, endpoints::wrong_state},
     repo::Document,
     store::Batch,
 };
@@ -39,9 +38,7 @@ async fn endpoint(cx: &Cx<'_>, old: &Delivery) -> Result<Endpoint> {
     let endpoint = found.ok_or_else(|| Error::new(Code::Gone, format!("endpoint {id} was deleted")))?;
     match endpoint.state {
         EndpointState::Active | EndpointState::Paused => Ok(endpoint),
-        EndpointState::Disabled => {
-            Err(Error::new(Code::WrongState, format!("endpoint {id} is disabled")).hint("Enable it first."))
-        }
+        EndpointState::Disabled => Err(wrong_state(id, "disabled", "Enable it first.")),
     }
 }
 
@@ -58,25 +55,7 @@ impl ResendDelivery {
     /// The delivery that this request makes.
     fn delivery(cx: &Cx<'_>, event: &Event, endpoint: &Endpoint) -> Delivery {
         let asked_by = cx.call.idempotency_key.as_deref().unwrap_or(&cx.call.request_id);
-        let origin = format!("resend:{asked_by}");
-        Delivery {
-            id: Delivery::id_of(event.id, endpoint.id, &origin),
-            project_id: event.project_id,
-            endpoint_id: endpoint.id,
-            event_id: event.id,
-            event_type: event.kind.clone(),
-            room: event.room.clone(),
-            origin,
-            prio: Priority::Replay.number(),
-            state: DeliveryState::new(),
-            due_at: Some(cx.now),
-            leased_until: None,
-            created_at: cx.now,
-            finished_at: None,
-            last_result: None,
-            expires_at: event.expires_at,
-            version: 1,
-        }
+        Delivery::new(event, endpoint.id, format!("resend:{asked_by}"), Priority::Replay, cx.now)
     }
 }
 

@@ -32,7 +32,8 @@ async fn moved(
     Ok(replacing(cx, &before, after).await?.touching(PENDING, waiting))
 }
 
-fn wrong_state(id: EndpointId, is: &str, hint: &str) -> Error {
+/// The refusal of what an endpoint does not allow in the state in which it is.
+pub(in crate::ops) fn wrong_state(id: EndpointId, is: &str, hint: &str) -> Error {
     Error::new(Code::WrongState, format!("endpoint {id} is {is}")).hint(hint)
 }
 

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{read_to_change, trail};
+use super::{read_to_change, trail, wrong_state};
 use crate::{
     access::Permission,
-    error::{Code, Error, Result},
+    error::Result,
     id::{DeliveryId, EndpointId, EventId, ProjectId},
     ingest::{Audience, NewEvent, Outbox, Recorder, Routes},
     model::{
         delivery::{Delivery, FIRST},
-        endpoint::{Endpoint, EndpointState},
+        endpoint::{Endpoint, EndpointState, NamedEndpoint},
         event::PULSE_CLUSTER,
-        text::WebhookUrl,
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope},
     repo::Document,
@@ -29,16 +28,7 @@ pub const TEST_EVENT: &str = "endpoint.test";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestData {
     /// The endpoint that is tested.
-    pub endpoint: TestedEndpoint,
-}
-
-/// The endpoint that is tested.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TestedEndpoint {
-    /// The id.
-    pub id: EndpointId,
-    /// Where it is.
-    pub url: WebhookUrl,
+    pub endpoint: NamedEndpoint,
 }
 
 /// Send a test event to a webhook endpoint.
@@ -63,12 +53,15 @@ pub struct TestSent {
 
 /// Refuses an endpoint that gets nothing now.
 fn check_active(endpoint: &Endpoint) -> Result<()> {
-    let (is, hint) = match endpoint.state {
-        EndpointState::Active => return Ok(()),
-        EndpointState::Paused => ("paused", "Resume it first: nothing is sent to it meanwhile."),
-        EndpointState::Disabled => ("disabled", "Enable it first: nothing is sent to it meanwhile."),
-    };
-    Err(Error::new(Code::WrongState, format!("endpoint {} is {is}", endpoint.id)).hint(hint))
+    match endpoint.state {
+        EndpointState::Active => Ok(()),
+        EndpointState::Paused => {
+            Err(wrong_state(endpoint.id, "paused", "Resume it first: nothing is sent to it meanwhile."))
+        }
+        EndpointState::Disabled => {
+            Err(wrong_state(endpoint.id, "disabled", "Enable it first: nothing is sent to it meanwhile."))
+        }
+    }
 }
 
 impl Operation for TestEndpoint {
@@ -91,7 +84,7 @@ impl Operation for TestEndpoint {
         tenant.check_usable()?;
         let endpoint = Arc::new(read_to_change(cx, self.id).await?);
         check_active(&endpoint)?;
-        let data = TestData { endpoint: TestedEndpoint { id: endpoint.id, url: endpoint.url.clone() } };
+        let data = TestData { endpoint: endpoint.named() };
         let new = NewEvent {
             kind: TEST_EVENT,
             occurred_at: cx.now,
