@@ -6,7 +6,8 @@ use std::{collections::HashSet, ffi::OsStr, process::ExitCode, time::Duration};
 use clap::CommandFactory as _;
 use clap_complete::{CompleteEnv, engine::CompletionCandidate};
 use pulse_core::{
-    ops::{keys::ListKeys, projects::ListProjects},
+    id::ProjectId,
+    ops::{endpoints::ListEndpoints, keys::ListKeys, projects::ListProjects},
     page::{MAX_LIMIT, PageLimit},
 };
 
@@ -46,13 +47,31 @@ pub fn projects(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Names of the keys of the project that the line names, as far as they begin with what is typed.
 pub fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
     within_patience(async |session, client| {
-        let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        let named = flag_value(&line, &["--project", "-p"]);
-        let id = names::project_or_own(session, client, named.as_deref(), None).await.ok()?;
+        let id = named_project(session, client).await?;
         let list = ListKeys { id, include_revoked: None, limit: None, cursor: None };
         let keys = matching(client, list, |_| true).await.ok()?;
         Some(candidates(typed, keys.into_iter().map(|key| (key.name.to_string(), key.id.to_string()))))
     })
+}
+
+/// Webhook endpoints of the project that the line names, as far as they begin with what is typed: by id, and by URL once
+/// one is begun, for there are shells in which a word ends at a colon.
+pub fn endpoints(typed: &OsStr) -> Vec<CompletionCandidate> {
+    within_patience(async |session, client| {
+        let project_id = Some(named_project(session, client).await?);
+        let list = ListEndpoints { project_id, ..ListEndpoints::default() };
+        let endpoints = matching(client, list, |_| true).await.ok()?;
+        let by_id = endpoints.iter().map(|endpoint| (endpoint.id.to_string(), endpoint.url.to_string()));
+        let by_url = by_id.clone().map(|(id, url)| (url, id)).filter(|_| !typed.is_empty());
+        Some(candidates(typed, by_id.chain(by_url)))
+    })
+}
+
+/// The project that the line names, or that the caller's key implies.
+async fn named_project(session: &Session, client: &Client) -> Option<ProjectId> {
+    let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let named = flag_value(&line, &["--project", "-p"]);
+    names::project_or_own(session, client, named.as_deref(), None).await.ok()
 }
 
 /// Each name that begins with what is typed, once, with the first id that has it.

@@ -25,6 +25,9 @@ use crate::{
 /// The longest name that a list can be asked for, in characters.
 const MAX_PREFIX: usize = 100;
 
+/// The code of a name that means several things.
+const AMBIGUOUS: &str = "ambiguous_name";
+
 /// One of several things that a name may mean, as it is shown.
 struct Found {
     id: String,
@@ -46,7 +49,7 @@ fn only<T>(
         let ids: Vec<String> = found.into_iter().map(|one| one.id).collect();
         return Err(Failure::new(
             crate::exit::USAGE,
-            "ambiguous_name",
+            AMBIGUOUS,
             format!("{kind} {text:?} is ambiguous: {}", lines.join(", ")),
         )
         .hint("Name it by its id.")
@@ -195,7 +198,10 @@ pub async fn ban(
         id: ban.id.to_string(),
         name: ban.room_name.as_ref().map_or_else(|| "all rooms".to_owned(), |room| format!("room {room}")),
     };
-    only("ban", text, found, shown, "", "pulse ban list shows them.").map(|ban| ban.id)
+    only("ban", text, found, shown, "", "pulse ban list shows them.").map(|ban| ban.id).map_err(|failure| {
+        let ambiguous = failure.code() == AMBIGUOUS;
+        if ambiguous { failure.hint("Name it by its id, or by its room with --room.") } else { failure }
+    })
 }
 
 /// The key that a command names, with its project.

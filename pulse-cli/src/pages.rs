@@ -2,13 +2,25 @@
 
 use pulse_core::{
     model::{
-        api_key::ApiKeyView, audit::AuditEntry, ban::Ban, delivery::DeliveryView, endpoint::EndpointView,
-        organization::OrganizationView, project::ProjectView, session::SessionView,
+        api_key::ApiKeyView,
+        audit::AuditEntry,
+        ban::Ban,
+        delivery::{AttemptView, DeliveryView},
+        endpoint::EndpointView,
+        organization::OrganizationView,
+        project::ProjectView,
+        session::SessionView,
     },
     op::Operation,
     ops::{
-        audit::ListAudit, bans::ListBans, deliveries::ListDeliveries, endpoints::ListEndpoints, keys::ListKeys,
-        organizations::ListOrganizations, projects::ListProjects, sessions::ListSessions,
+        audit::ListAudit,
+        bans::ListBans,
+        deliveries::{ListAttempts, ListDeliveries},
+        endpoints::ListEndpoints,
+        keys::ListKeys,
+        organizations::ListOrganizations,
+        projects::ListProjects,
+        sessions::ListSessions,
     },
     page::{Cursor, MAX_LIMIT, Page, PageLimit},
 };
@@ -41,6 +53,7 @@ listings! {
     ListKeys => ApiKeyView;
     ListEndpoints => EndpointView;
     ListDeliveries => DeliveryView;
+    ListAttempts => AttemptView;
     ListAudit => AuditEntry;
     ListBans => Ban;
     ListSessions => SessionView;

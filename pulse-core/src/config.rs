@@ -278,6 +278,7 @@ struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     /// The value, else the table's default.
     fn text(&self, name: &str) -> Option<&'a str> {
+        debug_assert!(setting(name).is_some(), "{name} is not in the table");
         let given = self.sources.get(name).map(|(_, text)| text);
         given.or_else(|| setting(name).map(|setting| setting.default_in(self.dev)).filter(|text| !text.is_empty()))
     }

@@ -6,10 +6,12 @@
 //! - [`state`]: the states of a delivery and the only function that changes them.
 //! - [`breaker`], [`pace`]: when an endpoint is left alone, and how fast it may be called.
 //! - [`event_filter`]: which types of events an endpoint gets.
+//! - [`ending`]: deliveries that end without being sent.
 //! - [`dispatch`]: who asks and does it.
 
 pub mod breaker;
 pub mod dispatch;
+pub mod ending;
 pub mod event_filter;
 pub mod pace;
 pub mod schedule;

@@ -2,7 +2,7 @@
 //!
 //! Only debug builds with the feature `fault-points` have them; anywhere else they are nothing, so no release has them. What
 //! happens is said by a file that is read at every point, so that a test changes its mind while the process runs: a line
-//! for each point, `NAME abort`, `NAME error` or `NAME sleep MILLISECONDS`. Without the file, or its line, nothing happens.
+//! for each point, `NAME abort`, `NAME error`, `NAME panic` or `NAME sleep MILLISECONDS`. Without the file, or its line, nothing happens.
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
@@ -20,6 +20,8 @@ enum Action {
     Abort,
     /// What is done there fails.
     Error,
+    /// It panics, as a bug would.
+    Panic,
     /// It takes so much longer.
     Sleep(Duration),
 }
@@ -56,6 +58,8 @@ fn act(planned: Option<Action>) -> Result<()> {
     match planned {
         None => Ok(()),
         Some(Action::Abort) => std::process::abort(),
+        #[expect(clippy::panic, reason = "what a test asked for")]
+        Some(Action::Panic) => panic!("a fault point"),
         Some(Action::Error) => Err(Error::store_unavailable("a fault point")),
         Some(Action::Sleep(span)) => {
             std::thread::sleep(span);
@@ -79,6 +83,7 @@ fn parse(text: &str, name: &str) -> Option<Action> {
     match (words.next()?, words.next()) {
         ("abort", None) => Some(Action::Abort),
         ("error", None) => Some(Action::Error),
+        ("panic", None) => Some(Action::Panic),
         ("sleep", Some(millis)) => millis.parse().ok().map(Duration::from_millis).map(Action::Sleep),
         _ => None,
     }
@@ -90,11 +95,11 @@ mod tests {
 
     #[test]
     fn a_point_does_what_its_line_says_and_nothing_without_one() {
-        let text =
-            "ingest.before_commit abort\nwriter.slow sleep 1500\n\nfinish.before_commit error\nreaper.mid nonsense\n";
+        let text = "ingest.before_commit abort\nwriter.slow sleep 1500\n\nfinish.before_commit error\nsend.before_connect panic\nreaper.mid nonsense\n";
         assert_eq!(parse(text, "ingest.before_commit"), Some(Action::Abort));
         assert_eq!(parse(text, "writer.slow"), Some(Action::Sleep(Duration::from_millis(1_500))));
         assert_eq!(parse(text, "finish.before_commit"), Some(Action::Error));
+        assert_eq!(parse(text, "send.before_connect"), Some(Action::Panic));
         assert_eq!(parse(text, "reaper.mid"), None);
         assert_eq!(parse(text, "ingest"), None);
     }

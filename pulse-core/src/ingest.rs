@@ -109,6 +109,7 @@ pub struct Ingest {
     keys: WebhookKeys,
     lanes: lanes::Lanes,
     routes: Routes,
+    vacancies: unclaimed::Vacancies,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -125,7 +126,8 @@ impl Ingest {
         let pairs = std::iter::once(own).chain(settings.pipeline.webhook_keys.iter().cloned());
         let keys =
             WebhookKeys::new(pairs.filter(|(key, secret)| !key.is_empty() && !secret.expose().is_empty()).collect());
-        Self { plane, dispatcher, keys, lanes: lanes::Lanes::default(), routes: Routes::default() }
+        let (lanes, routes, vacancies) = Default::default();
+        Self { plane, dispatcher, keys, lanes, routes, vacancies }
     }
 
     /// Takes one webhook in: the value of `Authorization` as it came, and the exact bytes of the body.
@@ -172,6 +174,10 @@ impl Ingest {
                 Ok(())
             }
             Err(refusal) => {
+                // Such a clock lets nothing in: this is when the gauge is needed most.
+                if let Refusal::NotYetValid { skew } = refusal {
+                    parts.metrics.clock_skew.with_label_values(&[door.label()]).set(skew);
+                }
                 parts.metrics.ingest_refused.with_label_values(&[refusal.name()]).inc();
                 Err(Error::new(Code::Unauthenticated, "this webhook is not signed by a LiveKit that is known here")
                     .because(std::io::Error::other(refusal.name())))
@@ -193,7 +199,7 @@ impl Ingest {
     /// Records an event that is known to come from LiveKit.
     pub(crate) async fn accept(&self, door: Door, event: LiveKitEvent, body: &[u8]) -> Result<Accepted> {
         let Some(arrival) = Arrival::of(self.plane.parts(), door, event).await? else {
-            return unclaimed::keep(self.plane.parts(), door, body).await;
+            return self.keep(door, body).await;
         };
         let mut lane = self.lanes.enter(&arrival).await;
         for _ in 0..MAX_PLANS {

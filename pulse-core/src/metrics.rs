@@ -32,7 +32,8 @@ pub struct Metrics {
     pub replans: IntCounter,
     /// Jobs done by workers, by kind and result.
     pub jobs: IntCounterVec,
-    /// Webhooks of LiveKit by door (`server`, `project`) and result: `recorded`, `duplicate`, `unclaimed`, or an error code.
+    /// Webhooks of LiveKit by door (`server`, `project`) and result: `recorded`, `duplicate`, `unclaimed`,
+    /// `unreadable` (kept, and not to be adopted any more), or an error code.
     pub ingested: IntCounterVec,
     /// Webhooks of LiveKit that were not believed, by reason.
     pub ingest_refused: IntCounterVec,

@@ -52,7 +52,7 @@ impl PageLimit {
 #[schemars(inline)]
 pub struct Cursor(#[schemars(length(min = 1, max = 2048))] pub String);
 
-/// One page of a list, newest first.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The rows. A page with filters may be short, or even empty, while there is a next one.

@@ -1,7 +1,8 @@
 //! Everything that operations and workers use of one installation, put together once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     entropy::Entropy,
     files::OperatorTokenFile,
     health::Probes,
+    id::EndpointId,
     media::{cluster::Signer, engine::MediaEngine, engines::Engines},
     metrics::Metrics,
     model::endpoint::MAX_TIMEOUT_SECONDS,
@@ -32,8 +34,8 @@ use crate::{
         usage::UsageFacts,
     },
     secret::Secret,
-    store::{Batch, Collection, SharedStore, schema},
-    time::Clock,
+    store::{Batch, SharedStore, Write, schema},
+    time::{Clock, Timestamp},
 };
 
 /// What the plane is told about this installation.
@@ -93,20 +95,63 @@ impl Default for PipelineSettings {
     }
 }
 
+/// How many endpoints are told of at most; more are found without.
+const TOLD: usize = 10_000;
+
 /// Hints that there is work: what is committed is found without them, only later.
 #[derive(Debug, Default)]
 pub struct Wakes {
     /// A job was recorded.
     pub jobs: Notify,
-    /// A delivery was recorded, or what stood in its way is gone.
-    pub deliveries: Notify,
+    /// Deliveries were recorded, or what stood in their way is gone.
+    pub deliveries: Told,
+}
+
+/// Endpoints of which somebody said that something may wait for them.
+#[derive(Debug, Default)]
+pub struct Told {
+    endpoints: Mutex<BTreeSet<EndpointId>>,
+    called: Notify,
+}
+
+impl Told {
+    fn tell(&self, endpoints: BTreeSet<EndpointId>) {
+        if endpoints.is_empty() {
+            return;
+        }
+        let mut told = self.endpoints.lock();
+        if told.len() < TOLD {
+            told.extend(endpoints);
+        }
+        drop(told);
+        self.called.notify_one();
+    }
+
+    /// Waits until some have been told of, and gives them.
+    pub async fn told(&self) -> Vec<EndpointId> {
+        self.called.notified().await;
+        std::mem::take(&mut *self.endpoints.lock()).into_iter().collect()
+    }
 }
 
 impl Wakes {
     /// Which hints a batch calls for, once it is committed.
     pub fn called_by(batch: &Batch) -> Called {
-        let touches = |wanted: &Collection| batch.writes.iter().any(|write| write.collection().name == wanted.name);
-        Called { jobs: touches(&schema::JOBS), deliveries: touches(&schema::DELIVERIES) || touches(&schema::ENDPOINTS) }
+        let jobs = batch.writes.iter().any(|write| write.collection().name == schema::JOBS.name);
+        let endpoints = batch.writes.iter().filter_map(|write| match write {
+            Write::Insert { collection, doc, .. } | Write::Replace { collection, doc, .. }
+                if collection.name == schema::DELIVERIES.name =>
+            {
+                doc["endpoint_id"].as_str()?.parse().ok()
+            }
+            Write::Insert { collection, id, .. } | Write::Replace { collection, id, .. }
+                if collection.name == schema::ENDPOINTS.name =>
+            {
+                id.parse().ok()
+            }
+            _ => None,
+        });
+        Called { jobs, endpoints: endpoints.collect() }
     }
 
     /// Gives the hints.
@@ -114,24 +159,22 @@ impl Wakes {
         if called.jobs {
             self.jobs.notify_one();
         }
-        if called.deliveries {
-            self.deliveries.notify_one();
-        }
+        self.deliveries.tell(called.endpoints);
     }
 }
 
 /// Hints that a commit calls for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Called {
     jobs: bool,
-    deliveries: bool,
+    endpoints: BTreeSet<EndpointId>,
 }
 
 impl Called {
-    /// Without the hint at deliveries: for who tells the dispatcher itself which endpoints have work.
+    /// Without the hints at deliveries: for who tells the dispatcher itself which endpoints have work.
     #[must_use]
     pub fn for_jobs(self) -> Self {
-        Self { deliveries: false, ..self }
+        Self { endpoints: BTreeSet::new(), ..self }
     }
 }
 
@@ -192,7 +235,8 @@ pub struct Parts {
     /// Names this process to others on the same store.
     pub process_id: String,
     pub(crate) probes: Probes,
-    started: Duration,
+    /// The wall clock's time when this process began, and the monotonic one.
+    started: (Timestamp, Duration),
 }
 
 impl std::fmt::Debug for Parts {
@@ -227,7 +271,7 @@ impl Parts {
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
             process_id: process_id(entropy.as_ref()),
             probes: Probes::new(&clock),
-            started: clock.monotonic(),
+            started: (clock.now(), clock.monotonic()),
             store,
             keyring,
             sealer,
@@ -241,7 +285,13 @@ impl Parts {
 
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
-        self.clock.monotonic().saturating_sub(self.started)
+        self.clock.monotonic().saturating_sub(self.started.1)
+    }
+
+    /// The time by which deliveries wait and leases last: the wall clock's when this process began, and what has passed
+    /// since. A wall clock that is set meanwhile makes nothing early, late or all at once.
+    pub fn steady(&self) -> Timestamp {
+        self.started.0.plus(self.uptime())
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{deliver::dispatch::Dispatcher, ingest::Ingest, plane::ControlPlane, reconcile::Reconciler};
 
 /// The parts of the pipeline.
@@ -16,16 +18,20 @@ pub struct Pipeline {
     pub ingest: Ingest,
     /// Repairs what was lost on the way.
     pub reconciler: Reconciler,
+    /// Cancelled when the daemon stops: what takes long and can be gone on with later is broken off.
+    pub stopping: CancellationToken,
 }
 
 impl Pipeline {
     /// A pipeline that has not begun: [`worker::run`](crate::worker::run) runs it.
     pub fn new(plane: Arc<ControlPlane>) -> Arc<Self> {
         let dispatcher = Dispatcher::new(Arc::clone(&plane));
+        let stopping = CancellationToken::new();
         Arc::new(Self {
             ingest: Ingest::new(Arc::clone(&plane), Arc::clone(&dispatcher)),
-            reconciler: Reconciler::new(Arc::clone(&plane)),
+            reconciler: Reconciler::new(Arc::clone(&plane), stopping.clone()),
             dispatcher,
+            stopping,
             plane,
         })
     }

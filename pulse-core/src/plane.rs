@@ -184,10 +184,8 @@ impl ControlPlane {
                 Ok(Some(answer::<O>(call, planned)))
             }
             Outcome::Conflict { collection, index } => op.conflict(collection, index).map_or(Ok(None), Err),
-            Outcome::OutOfBounds { collection, id, field } => {
-                Err(Error::new(Code::Conflict, format!("{collection} {id}: {field} is at its bound")))
-            }
-            Outcome::Stale { .. } => Ok(None),
+            // A plan keeps within what it read: others have taken what was left.
+            Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => Ok(None),
         }
     }
 

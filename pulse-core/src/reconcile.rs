@@ -5,6 +5,8 @@
 //! - Something is closed after it was missing from two good lists that were begun after its last sign of life. Its end is in
 //!   the middle of the time in which it went, and at most fifteen seconds after it was last seen: an outage of LiveKit is
 //!   not billed.
+//! - Clusters do not wait for each other: the installation's own has a round of its own, customers' are looked at several at
+//!   once, those that failed last apart from the others, and no look lasts longer than its lease.
 //! - What is found is told as an event that says `synthetic: true`, once: its source id is made from what it is about.
 
 mod lease;
@@ -12,12 +14,21 @@ mod media;
 mod room;
 mod tell;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::Result,
+    error::{Code, Error, Result},
     ingest::Routes,
     media::{engine::EngineError, engines::Engine},
     model::{event::SERVER_CLUSTER, session::Session, tenant::Tenant},
@@ -29,10 +40,14 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(15);
 /// The most that is added to the last sign of life of what has gone.
 const MAX_TAIL: Duration = Duration::from_secs(15);
-/// How often the participants of every room are listed, also where nothing looks different.
-const ALL_ROOMS_EVERY: Duration = Duration::from_secs(300);
+/// How often the participants of a room are listed, also where nothing looks different.
+const LISTED_EVERY: Duration = Duration::from_secs(300);
 /// Live sessions that are read at once.
 const PAGE: usize = 500;
+/// Clusters of one circle that are looked at at once.
+const AT_ONCE: usize = 8;
+/// For how long something is remembered of a room that is not seen any more.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
 
 /// What is remembered of a cluster between two rounds. What is lost with a daemon makes the next one list more, and know the
 /// last sign of what has gone no better than to a round.
@@ -40,10 +55,21 @@ const PAGE: usize = 500;
 struct Watch {
     /// When the last round with good lists was begun.
     good_at: Option<Timestamp>,
-    /// When the participants of all rooms were listed last.
-    all_rooms_at: Option<Timestamp>,
+    /// When each room's participants were listed last, by LiveKit's sid.
+    listed_at: HashMap<String, Timestamp>,
     /// When each room's people were last known to be as recorded, by LiveKit's sid.
     agreed_at: HashMap<String, Timestamp>,
+}
+
+/// Clusters that share a round. The rounds of different circles go on beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circle {
+    /// The installation's own LiveKit, which waits for nobody's.
+    Own,
+    /// Those that customers brought along.
+    Tenants,
+    /// Those of customers that could not be asked the last time: whoever hangs keeps only its like waiting.
+    Failing,
 }
 
 /// Repairs what webhooks failed to tell.
@@ -52,6 +78,12 @@ pub struct Reconciler {
     plane: Arc<ControlPlane>,
     routes: Routes,
     watches: Mutex<HashMap<String, Watch>>,
+    /// Clusters whose last look failed.
+    failing: Mutex<HashSet<String>>,
+    /// No other process can hold a lease.
+    alone: AtomicBool,
+    /// The daemon stops: looks are broken off.
+    stopping: CancellationToken,
 }
 
 /// One round over one cluster.
@@ -67,35 +99,96 @@ struct Round<'a> {
 }
 
 impl Reconciler {
-    /// A reconciler that has not begun.
-    pub fn new(plane: Arc<ControlPlane>) -> Self {
-        Self { plane, routes: Routes::default(), watches: Mutex::default() }
+    /// A reconciler that has not begun; `stopping` breaks its looks off.
+    pub fn new(plane: Arc<ControlPlane>, stopping: CancellationToken) -> Self {
+        let (routes, watches, failing, alone) = Default::default();
+        Self { plane, routes, watches, failing, alone, stopping }
     }
 
-    /// Looks at every cluster once.
+    /// Takes over what is left from before; to be done before the first round. `alone` says that no other process can hold a
+    /// lease: then the one of a daemon that crashed keeps nobody waiting until it ends.
+    pub fn recover(&self, alone: bool) {
+        self.alone.store(alone, Ordering::Relaxed);
+    }
+
+    /// Gives back what is held, once no round goes on: another daemon need not wait for the end of a lease.
+    pub async fn release(&self) -> Result<()> {
+        let held: Vec<_> =
+            self.watches.lock().iter().map(|(cluster, watch)| (cluster.clone(), watch.good_at)).collect();
+        lease::release(self.plane.parts(), &held).await
+    }
+
+    /// Looks at every cluster once. For tests; the daemon's circles each go round by themselves.
     pub async fn round(&self) -> Result<()> {
+        let (failing, others): (Vec<_>, Vec<_>) =
+            self.clusters().await?.into_iter().partition(|name| self.circle(name) == Circle::Failing);
+        let (own, tenants) = others.into_iter().partition(|name| self.circle(name) == Circle::Own);
+        let done = tokio::join!(self.look_at(own), self.look_at(tenants), self.look_at(failing));
+        done.0.and(done.1).and(done.2)
+    }
+
+    /// Looks at every cluster of a circle once.
+    pub async fn round_of(&self, circle: Circle) -> Result<()> {
+        let mut clusters = self.clusters().await?;
+        clusters.retain(|name| self.circle(name) == circle);
+        self.look_at(clusters).await
+    }
+
+    /// Every cluster that there is something to ask of.
+    async fn clusters(&self) -> Result<Vec<String>> {
         let mut clusters = self.plane.parts().sessions.live_clusters().await?;
         if self.plane.parts().engines.has_own() && !clusters.iter().any(|cluster| cluster == SERVER_CLUSTER) {
             clusters.push(SERVER_CLUSTER.to_owned());
         }
+        Ok(clusters)
+    }
+
+    fn circle(&self, cluster: &str) -> Circle {
+        match cluster {
+            SERVER_CLUSTER => Circle::Own,
+            _ if self.failing.lock().contains(cluster) => Circle::Failing,
+            _ => Circle::Tenants,
+        }
+    }
+
+    /// Looks at clusters, several at once. Gives the first error when all are done, or broken off.
+    async fn look_at(&self, clusters: Vec<String>) -> Result<()> {
+        let mut looks = stream::iter(clusters).map(|cluster| self.look(cluster)).buffer_unordered(AT_ONCE);
         let mut first = Ok(());
-        for cluster in clusters {
-            let done = self.cluster(&cluster).await;
-            let label = if done.is_ok() { "good" } else { "failed" };
-            self.plane.parts().metrics.reconciled.with_label_values(&[label]).inc();
-            if let Err(error) = done {
-                tracing::warn!(cluster, error = %error, cause = ?error.cause().map(ToString::to_string), "LiveKit could not be asked who is there");
-                first = first.and(Err(error));
-            }
+        while let Some(done) = looks.next().await {
+            first = first.and(done);
         }
         first
     }
 
-    /// Looks at one cluster, unless another daemon does.
+    /// Looks at one cluster, and remembers whether that went well.
+    async fn look(&self, cluster: String) -> Result<()> {
+        let done = self.cluster(&cluster).await;
+        if self.stopping.is_cancelled() {
+            return Ok(());
+        }
+        let label = if done.is_ok() { "good" } else { "failed" };
+        self.plane.parts().metrics.reconciled.with_label_values(&[label]).inc();
+        match &done {
+            Ok(()) => drop(self.failing.lock().remove(&cluster)),
+            Err(error) => {
+                tracing::warn!(cluster, error = %error, cause = ?error.cause().map(ToString::to_string), "LiveKit could not be asked who is there");
+                self.failing.lock().insert(cluster);
+            }
+        }
+        done
+    }
+
+    /// Looks at one cluster, unless another daemon does, for as long as nobody else may.
     async fn cluster(&self, cluster: &str) -> Result<()> {
+        if self.stopping.is_cancelled() {
+            return Ok(());
+        }
         let parts = self.plane.parts();
         let good_at = self.watches.lock().get(cluster).and_then(|watch| watch.good_at);
-        let Some(taken) = lease::take(parts, cluster, good_at).await? else { return Ok(()) };
+        let Some(taken) = lease::take(parts, cluster, good_at, self.alone.load(Ordering::Relaxed)).await? else {
+            return Ok(());
+        };
         let owner = match cluster.parse() {
             Ok(project) => parts.keyring.tenant(project).await?,
             Err(_) => None,
@@ -108,7 +201,11 @@ impl Reconciler {
         let mut watch = self.watches.lock().remove(cluster).unwrap_or_default();
         watch.good_at = taken.good_at;
         let mut round = Round { reconciler: self, engine, cluster, owner, began: parts.clock.now(), watch };
-        let done = round.run().await;
+        let too_long = || Error::new(Code::Unreachable, "LiveKit takes longer than a round may last");
+        let done = tokio::select! {
+            done = tokio::time::timeout(lease::time_to_look(parts), round.run()) => done.unwrap_or_else(|_| Err(too_long())),
+            () = self.stopping.cancelled() => Ok(()),
+        };
         self.watches.lock().insert(cluster.to_owned(), round.watch);
         done
     }
@@ -123,13 +220,22 @@ impl Reconciler {
     }
 }
 
+/// What a look at a room came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Its people are as recorded.
+    agrees: bool,
+    /// They were listed.
+    listed: bool,
+}
+
 impl Round<'_> {
+    /// What is found of a room is remembered at once: when the time is over, the next round goes on with the others.
     async fn run(&mut self) -> Result<()> {
         let listed = self.engine.client.list_rooms(None).await.map_err(unanswered)?;
-        let all = self.watch.all_rooms_at.is_none_or(|at| self.began.since(at) >= ALL_ROOMS_EVERY);
         let mut listed: HashMap<String, _> = listed.into_iter().map(|room| (room.sid.clone(), room)).collect();
+        self.forget_old();
         let mut after = None;
-        let mut agreed = HashMap::new();
         let mut first = Ok(());
         loop {
             let sessions = self.reconciler.plane.parts().sessions.live(self.cluster, after, PAGE).await?;
@@ -138,9 +244,8 @@ impl Round<'_> {
             for session in sessions {
                 let sid = session.livekit_sid.clone();
                 let room = listed.remove(&sid);
-                match self.session(session, room, all).await {
-                    Ok(true) => drop(agreed.insert(sid, self.began)),
-                    Ok(false) => {}
+                match self.session(session, room).await {
+                    Ok(seen) => self.remember(sid, seen),
                     // One room that cannot be listed does not keep the others from being looked at.
                     Err(error) => first = first.and(Err(error)),
                 }
@@ -152,16 +257,29 @@ impl Round<'_> {
         first = first.and(self.media().await);
         if first.is_ok() {
             self.watch.good_at = Some(self.began);
-            self.watch.all_rooms_at = if all { Some(self.began) } else { self.watch.all_rooms_at };
         }
-        // Rooms that did not agree keep the moment at which they last did.
-        let before = std::mem::take(&mut self.watch.agreed_at);
-        for (sid, at) in before {
-            agreed.entry(sid).or_insert(at);
-        }
-        agreed.retain(|_, at| self.began.since(*at) < Duration::from_secs(3_600));
-        self.watch.agreed_at = agreed;
         first
+    }
+
+    /// A room that does not agree keeps the moment at which it last did.
+    fn remember(&mut self, sid: String, seen: Seen) {
+        if seen.listed {
+            self.watch.listed_at.insert(sid.clone(), self.began);
+        }
+        if seen.agrees {
+            self.watch.agreed_at.insert(sid, self.began);
+        }
+    }
+
+    fn forget_old(&mut self) {
+        let began = self.began;
+        self.watch.agreed_at.retain(|_, at| began.since(*at) < REMEMBERED);
+        self.watch.listed_at.retain(|_, at| began.since(*at) < REMEMBERED);
+    }
+
+    /// Whether the participants of a room are to be listed, whatever it looks like.
+    fn is_unlisted(&self, sid: &str) -> bool {
+        self.watch.listed_at.get(sid).is_none_or(|at| self.began.since(*at) >= LISTED_EVERY)
     }
 
     /// When what was in a room was last known to be there: what a good round did not find missing was there. What had not
@@ -172,8 +290,8 @@ impl Round<'_> {
 }
 
 /// LiveKit did not answer: nothing follows from that.
-fn unanswered(fault: EngineError) -> crate::Error {
-    crate::Error::new(crate::error::Code::Unreachable, "LiveKit does not answer as it should").because(fault)
+fn unanswered(fault: EngineError) -> Error {
+    Error::new(Code::Unreachable, "LiveKit does not answer as it should").because(fault)
 }
 
 /// The end of what was last seen at `seen` and missing at `missing`: the middle, but not long after it was seen.

@@ -158,7 +158,7 @@ pub(crate) async fn get<T: Document>(store: &SharedStore, id: &str) -> Result<Op
     store.get(T::COLLECTION, id).await?.map(T::from_stored).transpose()
 }
 
-/// Reads a page, newest first, and shows each row.
+/// Reads a page, in the order of the scan, and shows each row.
 pub(crate) async fn page<T: Document, V>(
     store: &SharedStore,
     mut scan: Scan,

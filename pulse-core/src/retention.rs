@@ -2,7 +2,10 @@
 //! old ends first, as `expired`, and its event's body stays for as long as any delivery of it could be sent.
 
 use crate::{
-    deliver::state::{Input, Status, Step, step},
+    deliver::{
+        ending::end,
+        state::{Input, Status},
+    },
     error::Result,
     model::{
         delivery::{Attempt, Delivery},
@@ -44,17 +47,18 @@ async fn sweep_deliveries(parts: &Parts, now: Timestamp) -> Result<usize> {
         if batch.writes.len() >= STEP - ATTEMPTS || !is_over(&row, now) {
             break;
         }
-        sweep_delivery(parts, row, now, &mut batch).await?;
+        sweep_delivery(parts, row, &mut batch).await?;
     }
     commit(parts, batch).await
 }
 
-async fn sweep_delivery(parts: &Parts, row: Stored, now: Timestamp, batch: &mut Batch) -> Result<()> {
+async fn sweep_delivery(parts: &Parts, row: Stored, batch: &mut Batch) -> Result<()> {
     let (id, version) = (row.id.clone(), row.version);
     // One that does not decode has been put aside long ago, and goes like any other.
     if let Ok(delivery) = Delivery::from_stored(row) {
         match delivery.state.status {
-            Status::Pending => return expire(parts, delivery, now, batch),
+            // It ends; the next sweep removes it.
+            Status::Pending => return end(parts, delivery, Input::Expire, batch),
             // Somebody is at it right now.
             Status::Leased => return Ok(()),
             Status::Succeeded | Status::Exhausted | Status::Quarantined | Status::Cancelled | Status::Expired => {}
@@ -71,15 +75,6 @@ async fn sweep_delivery(parts: &Parts, row: Stored, now: Timestamp, batch: &mut 
         batch.delete(Delivery::COLLECTION, id, version);
     }
     Ok(())
-}
-
-/// Ends a delivery that is too old; the next sweep removes it.
-fn expire(parts: &Parts, delivery: Delivery, now: Timestamp, batch: &mut Batch) -> Result<()> {
-    let Step::Moved(moved) = step(&delivery.state, Input::Expire, &parts.settings.pipeline.schedule, 0.0) else {
-        return Ok(());
-    };
-    parts.metrics.deliveries.with_label_values(&[moved.to.status.name()]).inc();
-    Delivery { state: moved.to, due_at: None, finished_at: Some(now), ..delivery }.replace_in(batch)
 }
 
 async fn sweep_events(parts: &Parts, now: Timestamp) -> Result<usize> {

@@ -2,22 +2,21 @@
 //! LiveKit is asked who is there, expired documents go. Each task is one function that does its work once; a loop calls them, and tests call [`run_until_idle`].
 
 mod jobs;
+mod queue;
 
 use std::{future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{keyring::Outdated, pepper::Digest},
     boot::forget_replaced_token,
     error::Result,
-    model::{
-        api_key::ApiKey,
-        endpoint::{Endpoint, EndpointState},
-        key_use::KeyUse,
-    },
+    model::{api_key::ApiKey, key_use::KeyUse},
     pipeline::Pipeline,
     plane::ControlPlane,
+    reconcile::Circle,
     repo::{Document, operator_token::OperatorToken},
     retention,
     store::{Batch, CommitMode, Outcome},
@@ -35,10 +34,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const GAUGE_EVERY: Duration = Duration::from_secs(15);
 /// Up to how many are counted.
 const COUNTED: u64 = 100_000;
-/// How many endpoints are asked for what waits longest.
-const SAMPLED: usize = 200;
-/// How many expired documents one sweep removes at most.
+/// How many expired documents one batch removes at most.
 const SWEEP_ROWS: usize = 500;
+/// How many batches one call removes at most.
+const BATCHES: usize = 2_000;
 
 /// Reads the store's generation, drops the caches when it has changed, and the file of a token that does not hold any more.
 pub async fn follow(plane: &ControlPlane) -> Result<()> {
@@ -85,14 +84,25 @@ async fn replace_digest(plane: &ControlPlane, whose: Outdated, digest: Digest) -
     parts.store.commit(batch, CommitMode::Apply).await
 }
 
-/// Removes expired documents; tells how many.
-pub async fn sweep(plane: &ControlPlane) -> Result<u64> {
-    plane.parts().store.sweep(plane.parts().clock.now(), SWEEP_ROWS).await
+/// Removes expired documents, a batch at a time, until none is left, `stopping` is cancelled, or a later call has to go on.
+pub async fn sweep(plane: &ControlPlane, stopping: &CancellationToken) -> Result<()> {
+    let parts = plane.parts();
+    for _ in 0..BATCHES {
+        let removed = parts.store.sweep(parts.clock.now(), SWEEP_ROWS).await?;
+        if removed < SWEEP_ROWS as u64 || stopping.is_cancelled() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-/// Removes old events and deliveries, a batch at a time, until nothing old is left.
-pub async fn forget(plane: &ControlPlane) -> Result<()> {
-    while retention::sweep(plane.parts()).await? > 0 {}
+/// Removes old events and deliveries in the same way.
+pub async fn forget(plane: &ControlPlane, stopping: &CancellationToken) -> Result<()> {
+    for _ in 0..BATCHES {
+        if retention::sweep(plane.parts()).await? == 0 || stopping.is_cancelled() {
+            break;
+        }
+    }
     Ok(())
 }
 
@@ -103,23 +113,12 @@ pub async fn gauge(plane: &ControlPlane) -> Result<()> {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     parts.metrics.deliveries_queued.set(number(queued));
     parts.metrics.deliveries_quarantined.set(number(quarantined));
-    let now = parts.clock.now();
-    let mut oldest = Duration::ZERO;
-    for id in parts.deliveries.endpoints_with_work(None, SAMPLED).await? {
-        let active = |endpoint: &Endpoint| endpoint.state == EndpointState::Active;
-        if parts.endpoints.find(id).await?.is_some_and(|endpoint| active(&endpoint))
-            && let Some(due_at) = parts.deliveries.first_due(id).await?
-        {
-            oldest = oldest.max(now.since(due_at));
-        }
-    }
-    parts.metrics.deliveries_oldest.set(number(oldest.as_secs()));
     Ok(())
 }
 
-/// Does due jobs; tells how many.
+/// Does due jobs, until none is left or the daemon stops; tells how many turns that took.
 pub async fn do_jobs(pipeline: &Pipeline) -> Result<usize> {
-    jobs::run(pipeline).await
+    queue::run(pipeline).await
 }
 
 /// Does everything that is due until nothing is left. For tests.
@@ -129,32 +128,53 @@ pub async fn run_until_idle(pipeline: &Pipeline) -> Result<()> {
     while do_jobs(pipeline).await? > 0 {}
     pipeline.dispatcher.run_until_idle().await?;
     record_uses(plane).await?;
-    while sweep(plane).await? == SWEEP_ROWS as u64 {}
-    forget(plane).await
+    sweep(plane, &pipeline.stopping).await?;
+    forget(plane, &pipeline.stopping).await
 }
 
 /// Calls every task in its own rhythm until `stop` becomes true, then records the last uses of keys. The tasks run side
 /// by side, so that a long purge does not keep the caches from following the store. One that fails is logged and tried
-/// again at its next turn; one that is under way when `stop` comes is finished. What was left leased from before is
+/// again at its next turn. One that is under way when `stop` comes is finished, unless it may take long: jobs, rounds and
+/// sweeps are broken off where they are, and the next start goes on with them. What was left leased from before is
 /// taken back before this, by [`Dispatcher::recover`](crate::deliver::dispatch::Dispatcher::recover).
 pub async fn run(pipeline: Arc<Pipeline>, stop: watch::Receiver<bool>) {
     let plane = &*pipeline.plane;
     let parts = plane.parts();
     let dispatcher = Arc::clone(&pipeline.dispatcher);
+    let stopping = &pipeline.stopping;
+    let mut ending = stop.clone();
+    let break_off = async {
+        drop(ending.wait_for(|stop| *stop).await);
+        stopping.cancel();
+    };
     let jobs_called = || parts.wakes.jobs.notified();
-    let reconcile_every = parts.settings.pipeline.reconcile_every;
     tokio::join!(
         repeat("follow", FOLLOW_EVERY, future::pending, stop.clone(), || follow(plane)),
         repeat("jobs", JOBS_EVERY, jobs_called, stop.clone(), || async { do_jobs(&pipeline).await.map(drop) }),
         repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), stop.clone(), || record_uses(plane)),
-        repeat("sweep", SWEEP_EVERY, future::pending, stop.clone(), || async { sweep(plane).await.map(drop) }),
-        repeat("retention", SWEEP_EVERY, future::pending, stop.clone(), || forget(plane)),
+        repeat("sweep", SWEEP_EVERY, future::pending, stop.clone(), || sweep(plane, stopping)),
+        repeat("retention", SWEEP_EVERY, future::pending, stop.clone(), || forget(plane, stopping)),
         repeat("gauges", GAUGE_EVERY, future::pending, stop.clone(), || gauge(plane)),
-        repeat("reconcile", reconcile_every, future::pending, stop.clone(), || pipeline.reconciler.round()),
+        reconcile(&pipeline, stop.clone()),
+        break_off,
         dispatcher.run(stop),
     );
     if let Err(error) = record_uses(plane).await {
         tracing::warn!(error = %error, "the last uses of keys were not recorded");
+    }
+}
+
+/// Has every circle of clusters looked at in its own rhythm until `stop` becomes true, then gives the clusters back.
+async fn reconcile(pipeline: &Pipeline, stop: watch::Receiver<bool>) {
+    let every = pipeline.plane.parts().settings.pipeline.reconcile_every;
+    let round = |circle| pipeline.reconciler.round_of(circle);
+    tokio::join!(
+        repeat("reconcile", every, future::pending, stop.clone(), || round(Circle::Own)),
+        repeat("reconcile tenants", every, future::pending, stop.clone(), || round(Circle::Tenants)),
+        repeat("reconcile failing", every, future::pending, stop, || round(Circle::Failing)),
+    );
+    if let Err(error) = pipeline.reconciler.release().await {
+        tracing::warn!(error = %error, "clusters stay this daemon's until their leases end");
     }
 }
 

@@ -62,7 +62,9 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     }
     let (stop_workers, stopped) = watch::channel(false);
     // Over MongoDB, other daemons may hold leases. Before anything is accepted: what is leased from then on is ours.
-    pipeline.dispatcher.recover(!matches!(settings.store, StoreLocation::Mongo { .. })).await;
+    let alone = !matches!(settings.store, StoreLocation::Mongo { .. });
+    pipeline.dispatcher.recover(alone).await;
+    pipeline.reconciler.recover(alone);
     let workers = tokio::spawn(worker::run(Arc::clone(&pipeline), stopped));
     let reload = Reload { invocation, app: Arc::clone(&app), tls: server.tls(), log };
     let (stop, tasks) = (CancellationToken::new(), server.tasks.clone());

@@ -14,6 +14,7 @@ mod docs_webhooks;
 mod engine;
 mod events;
 mod faults;
+mod invariants;
 mod layers;
 mod media;
 mod openapi;

@@ -38,8 +38,16 @@ const DRY: [&str; 11] = [
 type Answers = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Everything that a key may be allowed to do with what there is so far.
-const SCOPES: [&str; 7] =
-    ["project:read", "tokens:mint", "audit:read", "keys:read", "keys:write", "webhooks:read", "webhooks:write"];
+const SCOPES: [&str; 8] = [
+    "project:read",
+    "tokens:mint",
+    "audit:read",
+    "keys:read",
+    "keys:write",
+    "webhooks:read",
+    "webhooks:write",
+    "webhooks:secrets",
+];
 
 /// The operations in which a key of these scopes succeeds.
 const OF_A_KEY: [&str; 7] = ["keys.", "tokens.", "me.", "status.", "audit.", "endpoints.", "deliveries."];

@@ -135,7 +135,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
             json!({ "project_id": PROJECT, "endpoint_id": ENDPOINT, "event_id": EVENT, "type": "room_started", "room": "r", "status": "succeeded", "from": "2026-01-01T00:00:00.000Z", "to": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" }),
         ),
         ("deliveries.get", one_delivery.clone()),
-        ("deliveries.attempts", one_delivery.clone()),
+        ("deliveries.attempts", json!({ "id": DELIVERY, "project_id": PROJECT, "limit": 2, "cursor": "c" })),
         ("deliveries.resend", one_delivery),
         ("unclaimed.list", json!({ "limit": 2, "cursor": "c" })),
         ("me.get", json!({})),

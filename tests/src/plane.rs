@@ -9,7 +9,7 @@ use pulse_core::{
     error::Result,
     id::{OrgId, ProjectId},
     ingest::{Accepted, Door},
-    media::{cluster::Signer, engine::MediaEngine, testing::FakeEngine, webhook},
+    media::{cluster::Signer, engine::MediaEngine, testing::FakeEngine},
     metrics::Metrics,
     model::{organization::Plan, project::ProjectView},
     op::{Call, Operation},
@@ -29,7 +29,7 @@ use pulse_core::{
 };
 use serde_json::Value;
 
-use crate::peers::livekit::LiveKit;
+use crate::{livekit_sender::ApiKey, peers::livekit::LiveKit};
 
 /// The moment at which every test plane starts.
 pub const START: Timestamp = Timestamp::from_secs(1_780_000_000);
@@ -114,6 +114,12 @@ impl TestPlane {
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
         Self::with(store, seed, settings(), secrets(), loopback_only(), true).await
+    }
+
+    /// The same with other settings of what comes from LiveKit and goes to webhooks.
+    pub async fn set(store: SharedStore, seed: u64, pipeline: PipelineSettings) -> Result<Self> {
+        let settings = Settings { pipeline, ..settings() };
+        Self::with(store, seed, settings, secrets(), loopback_only(), true).await
     }
 
     /// A plane over an empty memory store, with rules of its own for addresses.
@@ -204,7 +210,7 @@ impl TestPlane {
     /// The same with these bytes as the body.
     pub async fn livekit_sends(&self, body: &[u8]) -> Result<Accepted> {
         let now = self.plane.parts().clock.now();
-        let authorization = webhook::sign(LIVEKIT_KEY, &Secret::new(LIVEKIT_SECRET), body, now);
+        let authorization = ApiKey::new(LIVEKIT_KEY, LIVEKIT_SECRET).authorization(body, now);
         self.pipeline.ingest.receive(Door::Server, Some(authorization.as_bytes()), body).await
     }
 

@@ -45,6 +45,9 @@ use crate::{
     ports,
 };
 
+/// The name of a receiver's thread.
+pub const THREAD: &str = "receiver";
+
 /// What stands between a client and the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -187,7 +190,9 @@ impl Receiver {
         });
         let (orders, received) = mpsc::unbounded_channel();
         let serving = listening::serve(address, listener, Arc::clone(&shared), received);
-        let thread = std::thread::spawn(move || runtime.block_on(serving));
+        // Named, so that a measurement can tell its processor time from that of the rest.
+        let thread = std::thread::Builder::new().name(THREAD.to_owned());
+        let thread = thread.spawn(move || runtime.block_on(serving)).expect("a thread");
         Self { address, shared, orders: Some(orders), runtime: handle, thread: Some(thread) }
     }
 

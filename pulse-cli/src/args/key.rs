@@ -195,8 +195,9 @@ pub struct Usage {
 /// `pulse key scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_long_help = "Exits 1 when something is found. The secret itself is never printed. Folders named .git, target and
-node_modules, symbolic links and files over 8 MiB are passed by.
+    after_long_help = "Finds secrets of keys, operator's tokens and signing secrets of webhooks (whsec_...; those of other services
+that sign by Standard Webhooks look the same). Exits 1 when something is found. The secret itself is never
+printed. Folders named .git, target and node_modules, symbolic links and files over 8 MiB are passed by.
 
 Examples:
   pulse key scan .

@@ -45,7 +45,7 @@ pub struct List {
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "Each connection, egress and ingress has a line with a bar from its start to its end. An edge is | when
-LiveKit told of it, ~ when Pulse found it out, and > when it still goes on; what is not billed is drawn with -.
+LiveKit told of it, ~ when Pulse inferred it, and > when it still goes on; what is not billed is drawn with -.
 
 Examples:
   pulse session show daily --project standup

@@ -13,7 +13,9 @@ use crate::{
 };
 
 pub(super) const VIEW: View =
-    View::new(&["id", "identity", "room_name", "reason", "expires_at"], &["project_id", "created_at"]).id("id");
+    View::new(&["id", "identity", "room_name", "reason", "expires_at"], &["project_id", "created_at"])
+        .id("id")
+        .when_empty(&[("room_name", "all"), ("expires_at", "never")]);
 
 pub(super) async fn run(session: &Session, command: ban::Ban) -> Outcome {
     match command {

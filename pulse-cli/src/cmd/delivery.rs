@@ -1,19 +1,23 @@
 //! `pulse webhook delivery`.
 
-use pulse_core::ops::deliveries::{GetDelivery, ListAttempts, ListDeliveries, ResendDelivery};
+use pulse_core::{
+    id::{DeliveryId, ProjectId},
+    ops::deliveries::{GetDelivery, ListAttempts, ListDeliveries, ResendDelivery},
+    plane::Answer,
+};
 
 use super::{DONE, listing};
 use crate::{
-    args::webhook::delivery::{Delivery, List, One, Resend},
+    args::webhook::delivery::{Attempts, Delivery, Get, List, Resend},
     client::CallOptions,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     names,
     session::Session,
-    ui::View,
+    ui::{View, view},
 };
 
 pub(super) const VIEW: View = View::new(
-    &["id", "event_type", "status", "attempts_made", "last_result", "created_at"],
+    &["id", "event_type", "status", "last_result", "attempts_made", "created_at"],
     &["endpoint_id", "event_id", "room", "origin", "due_at", "finished_at"],
 )
 .detail(&[
@@ -25,8 +29,8 @@ pub(super) const VIEW: View = View::new(
     "room",
     "origin",
     "status",
-    "attempts_made",
     "last_result",
+    "attempts_made",
     "due_at",
     "created_at",
     "finished_at",
@@ -72,25 +76,36 @@ async fn list(session: &Session, args: List) -> Outcome {
     DONE
 }
 
-async fn get(session: &Session, args: One) -> Outcome {
+async fn get(session: &Session, args: Get) -> Outcome {
     let client = session.client().await?;
     let of = &args.of;
     let project = names::project_or_own(session, client, of.project.as_deref(), of.org.as_deref()).await?;
     let op = GetDelivery { id: args.delivery, project_id: Some(project) };
-    session.printer.document(&VIEW, &client.ask(&op).await?)?;
+    let detail = client.ask(&op).await?;
+    match &detail.event {
+        Some(event) if session.printer.is_prose() => {
+            session.printer.document(&VIEW, &detail.delivery)?;
+            let event = serde_json::to_string_pretty(event).map_err(|error| Failure::unexpected(error.to_string()))?;
+            let lines = event.lines().map(view::visible).collect::<Vec<_>>().join("\n");
+            session.printer.text(&format!("\n{lines}\n"))?;
+        }
+        _ => session.printer.document(&VIEW, &detail)?,
+    }
     DONE
 }
 
-async fn attempts(session: &Session, args: One) -> Outcome {
+async fn attempts(session: &Session, args: Attempts) -> Outcome {
     let client = session.client().await?;
     let of = &args.of;
     let project = names::project_or_own(session, client, of.project.as_deref(), of.org.as_deref()).await?;
-    let op = ListAttempts { id: args.delivery, project_id: Some(project) };
-    let answer = client.ask(&op).await?;
-    let mut shown = session.printer.list(&ATTEMPTS)?;
-    answer.data.iter().try_for_each(|attempt| shown.row(attempt))?;
-    shown.finish()?;
+    let op = ListAttempts { id: args.delivery, project_id: Some(project), limit: None, cursor: None };
+    listing::show(session, client, &ATTEMPTS, op, &args.paging).await?;
     DONE
+}
+
+/// The command that tells what becomes of a delivery.
+pub(super) fn what_becomes_of(id: DeliveryId, project: ProjectId) -> String {
+    format!("pulse webhook delivery get {id} --project {project} tells what becomes of it.")
 }
 
 async fn resend(session: &Session, args: Resend) -> Outcome {
@@ -98,6 +113,12 @@ async fn resend(session: &Session, args: Resend) -> Outcome {
     let of = &args.of;
     let project = names::project_or_own(session, client, of.project.as_deref(), of.org.as_deref()).await?;
     let op = ResendDelivery { id: args.delivery, project_id: Some(project) };
-    session.printer.answer(&VIEW, client.call(&op, CallOptions::dry(args.change.dry_run)).await?)?;
+    let answer = client.call(&op, CallOptions::dry(args.change.dry_run)).await?;
+    let made = match &answer {
+        Answer::Done { output, .. } => Some(output.id),
+        Answer::DryRun(_) => None,
+    };
+    session.printer.answer(&VIEW, answer)?;
+    made.into_iter().for_each(|id| session.printer.advice(&what_becomes_of(id, project)));
     DONE
 }

@@ -82,6 +82,7 @@ pub(super) const VIEW: View = View {
         "updated_at",
         "version",
     ])
+    .when_empty(&[("event_types", "all"), ("schedule", "default"), ("rate", "unlimited")])
     .shown_once(&[("secret", "pulse webhook endpoint rotate-secret")])
 };
 
@@ -191,7 +192,15 @@ async fn create(session: &Session, args: endpoint::Create) -> Outcome {
         secret: given(&args.secret)?,
     };
     let answer = client.call(&op, CallOptions::dry(args.change.dry_run)).await?;
-    hand_on(session, &sinks, args.secret.show_secret, answer).await
+    let made = match &answer {
+        Answer::Done { output, .. } => Some(output.endpoint.id),
+        Answer::DryRun(_) => None,
+    };
+    hand_on(session, &sinks, args.secret.show_secret, answer).await?;
+    if let Some(id) = made {
+        session.printer.advice(&format!("pulse webhook test {id} --project {project} --wait tries it."));
+    }
+    DONE
 }
 
 async fn list(session: &Session, args: endpoint::List) -> Outcome {
@@ -199,7 +208,9 @@ async fn list(session: &Session, args: endpoint::List) -> Outcome {
     let of = &args.of;
     let project = names::project_or_own(session, client, of.project.as_deref(), of.org.as_deref()).await?;
     let op = ListEndpoints { project_id: Some(project), ..ListEndpoints::default() };
-    listing::show(session, client, &VIEW, op, &args.paging).await?;
+    if listing::show(session, client, &VIEW, op, &args.paging).await? == 0 {
+        session.printer.advice("there is none: pulse webhook endpoint create URL makes one");
+    }
     DONE
 }
 

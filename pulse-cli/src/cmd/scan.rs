@@ -62,7 +62,10 @@ pub(super) fn run(session: &Session, args: &Scan) -> Outcome {
         session.printer.advice(&format!("{passed_by} files over 8 MiB, or not readable, were passed by"));
     }
     if found > 0 {
-        session.printer.advice(&format!("{found} found: revoke them with pulse key revoke, or pulse admin rotate"));
+        session.printer.advice(&format!(
+            "{found} found: revoke keys with pulse key revoke; pulse admin rotate and \
+             pulse webhook endpoint rotate-secret replace the others"
+        ));
         return Ok(Exit::Found);
     }
     Ok(Exit::Done)

@@ -14,7 +14,7 @@ use crate::{
     exit::{Failure, Outcome},
     names,
     session::Session,
-    ui::View,
+    ui::{View, printer::counted},
 };
 
 pub(super) const VIEW: View = View::new(
@@ -53,7 +53,10 @@ impl Totals {
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(kind, total)| format!("{}: {:.3} in {} billed", kind.name(), total.seconds, total.rows))
+        let rows = |total: &Total| counted(total.rows, "rows");
+        self.0
+            .iter()
+            .map(move |(kind, total)| format!("{}: {:.3} billed in {}", kind.name(), total.seconds, rows(total)))
     }
 }
 

@@ -60,7 +60,12 @@ async fn test(session: &Session, args: Test) -> Outcome {
             let ended = wait(session, client, project_id, &output, args.timeout.0).await?;
             session.printer.document(&delivery::VIEW, &ended)?;
         }
-        answer => session.printer.answer(&SENT, answer)?,
+        Answer::Done { output, replayed } => {
+            let id = output.delivery_id;
+            session.printer.answer(&SENT, Answer::Done { output, replayed })?;
+            session.printer.advice(&delivery::what_becomes_of(id, project_id));
+        }
+        answer @ Answer::DryRun(_) => session.printer.answer(&SENT, answer)?,
     }
     DONE
 }
@@ -95,7 +100,7 @@ fn too_long(id: DeliveryId, project: ProjectId, patience: Duration) -> Failure {
         "wait_timed_out",
         format!("the endpoint has not answered within {} s", patience.as_secs()),
     )
-    .hint(format!("pulse webhook delivery get {id} --project {project} tells what becomes of it."))
+    .hint(delivery::what_becomes_of(id, project))
     .detail("delivery_id", id.to_string())
 }
 

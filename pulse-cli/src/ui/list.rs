@@ -68,7 +68,9 @@ impl<'a> List<'a> {
             return Ok(());
         }
         if form.quiet {
-            return self.printer.lines(vec![view::cell(view::at(&value, self.view.id))]);
+            // What goes on still may have no id yet.
+            let id = Some(view::cell(view::at(&value, self.view.id))).filter(|id| !id.is_empty());
+            return self.printer.lines(id.into_iter().collect());
         }
         match form.output {
             Output::Csv => {
@@ -87,7 +89,7 @@ impl<'a> List<'a> {
     }
 
     /// Ends the list.
-    pub fn finish(self) -> Result<(), Failure> {
+    pub fn finish(mut self) -> Result<(), Failure> {
         let form = self.printer.form();
         if let Some(program) = &form.jq {
             return self.printer.lines(program.run(&Value::Array(self.kept))?);
@@ -100,6 +102,7 @@ impl<'a> List<'a> {
             Output::Csv if self.shown == 0 && !form.no_headers => self.printer.text(&form::csv_header(&self.columns)?),
             Output::Yaml if self.shown == 0 => self.printer.text("[]\n"),
             Output::Table | Output::Wide => {
+                self.kept = self.kept.into_iter().map(|row| self.view.for_people(row)).collect();
                 // Whoever asked for columns gets them all.
                 let asked = form.output == Output::Wide || !form.columns.is_empty();
                 let narrow = if asked { Narrow::Stack } else { Narrow::LeaveOut };

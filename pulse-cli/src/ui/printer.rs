@@ -235,7 +235,9 @@ impl Printer {
                 let header = if form.no_headers { String::new() } else { form::csv_header(&fields)? };
                 header + &form::csv_row(&fields, thing)?
             }
-            Output::Table | Output::Wide => table::lines(self.surface(), &self.fields(view)?, thing),
+            Output::Table | Output::Wide => {
+                table::lines(self.surface(), &self.fields(view)?, &view.for_people(thing.clone()))
+            }
         })
     }
 

@@ -22,7 +22,7 @@ struct Line {
     label: String,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
-    /// Whether the start and the end were found by looking.
+    /// Whether the start and the end were found by looking, or follow from the end of the room.
     found: (bool, bool),
     billed: bool,
     seconds: f64,
@@ -132,7 +132,7 @@ fn cut(text: &str, width: usize) -> String {
 fn legend(lines: &[Line]) -> String {
     let found = lines.iter().any(|line| line.found.0 || line.found.1);
     let signs = [
-        (found, "~ found by looking, not told by LiveKit"),
+        (found, "~ inferred, not told by LiveKit"),
         (lines.iter().any(|line| line.end.is_none()), "> goes on"),
         (lines.iter().any(|line| !line.billed), "- not billed"),
     ];

@@ -17,12 +17,14 @@ pub struct View {
     pub name: &'static str,
     /// The fields with secrets that are shown once, each with the command that makes another.
     pub secrets: &'static [(&'static str, &'static str)],
+    /// What people read in the place of a field that is null or an empty list.
+    pub when_empty: &'static [(&'static str, &'static str)],
 }
 
 impl View {
     /// A view of a thing with `id` and `name`.
     pub const fn new(list: &'static [&'static str], wide: &'static [&'static str]) -> Self {
-        Self { list, wide, detail: &[], id: "id", name: "name", secrets: &[] }
+        Self { list, wide, detail: &[], id: "id", name: "name", secrets: &[], when_empty: &[] }
     }
 
     /// The names of the fields that it has, without those below them.
@@ -49,6 +51,24 @@ impl View {
         Self { secrets, ..self }
     }
 
+    /// With words for fields in which nothing means something, as no types mean every type.
+    #[must_use]
+    pub const fn when_empty(self, when_empty: &'static [(&'static str, &'static str)]) -> Self {
+        Self { when_empty, ..self }
+    }
+
+    /// The thing as a table shows it to people.
+    pub fn for_people(&self, mut thing: Value) -> Value {
+        for (field, word) in self.when_empty {
+            if let Some(value) = thing.get_mut(field)
+                && (value.is_null() || value.as_array().is_some_and(Vec::is_empty))
+            {
+                *value = (*word).into();
+            }
+        }
+        thing
+    }
+
     /// With another field for `-q` and `-o name`.
     #[must_use]
     pub const fn id(self, id: &'static str) -> Self {
@@ -61,9 +81,9 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, name| value.get(name))
 }
 
-/// The header of a column.
+/// The header of a column. What stands in `metadata` says by itself what it is.
 pub fn header(path: &str) -> String {
-    path.replace(['_', '.'], " ").to_uppercase()
+    path.strip_prefix("metadata.").unwrap_or(path).replace(['_', '.'], " ").to_uppercase()
 }
 
 /// What a cell says: one line, control characters made visible.
@@ -86,6 +106,10 @@ pub fn cell(value: Option<&Value>) -> String {
             let value = |name: &str| Some(cell(fields.get(name))).filter(|text| !text.is_empty());
             let either = |name: &str| value(name).unwrap_or_else(|| "-".to_owned());
             format!("{}: {} → {}", cell(fields.get("field")), either("before"), either("after"))
+        }
+        // A rate, as the flag takes it.
+        Some(Value::Object(fields)) if fields.len() == 2 && fields.contains_key("per_second") => {
+            format!("{}/{}", cell(fields.get("per_second")), cell(fields.get("burst")))
         }
         Some(Value::Object(fields)) => {
             let pairs = fields.iter().map(|(name, value)| format!("{name}={}", cell(Some(value))));
@@ -116,6 +140,21 @@ mod tests {
         assert_eq!(cell(Some(&json!("a\u{1b}[31m\nb\u{202e}"))), "a\\u{1b}[31m\\nb\\u{202e}");
         let changes = json!([{ "field": "plan", "before": "Free", "after": "Pro" }, { "field": "labels", "before": null, "after": {} }]);
         assert_eq!(cell(Some(&changes)), "plan: Free → Pro,labels: - → -");
+        assert_eq!(cell(Some(&json!({"per_second": 5, "burst": 20}))), "5/20");
         assert_eq!(at(&json!({"a": {"b": 1}}), "a.b"), Some(&json!(1)));
+        assert_eq!((header("metadata.room"), header("stats_24h.ok")), ("ROOM".to_owned(), "STATS 24H OK".to_owned()));
+    }
+
+    #[test]
+    fn nothing_has_a_word_where_it_means_something() {
+        let view = View::new(&["types"], &[]).when_empty(&[("types", "all")]);
+        for (thing, shown) in [
+            (json!({"types": [], "b": []}), json!({"types": "all", "b": []})),
+            (json!({"types": null}), json!({"types": "all"})),
+            (json!({"types": ["a"]}), json!({"types": ["a"]})),
+            (json!({}), json!({})),
+        ] {
+            assert_eq!(view.for_people(thing), shown);
+        }
     }
 }

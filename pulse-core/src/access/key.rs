@@ -12,7 +12,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{entropy::Entropy, secret::Secret};
+use crate::{
+    deliver::sign::{SECRET_PREFIX, SigningSecret},
+    entropy::Entropy,
+    secret::Secret,
+};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Characters of the id inside a key.
@@ -143,31 +147,43 @@ fn with_checksum(mut body: String) -> String {
 pub struct Found {
     /// Byte offset of its first character.
     pub offset: usize,
-    /// `public key`, `secret` or `operator's token`.
+    /// `public key`, `secret`, `operator's token` or `webhook signing secret`.
     pub kind: &'static str,
     /// The id inside, when it has one: enough to revoke it, not enough to use it.
     pub public_id: Option<String>,
 }
 
-/// Finds every well-formed credential in `text`; the checksum keeps lookalikes out.
+/// Finds every well-formed credential in `text`. The checksum keeps lookalikes out, but for the signing secrets of webhooks,
+/// which have none: those of other services that sign by Standard Webhooks look the same.
 pub fn scan(text: &[u8]) -> Vec<Found> {
-    const START: &[u8] = b"pulse_";
+    const START: usize = 6;
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(at) = text[from..].windows(START.len()).position(|window| window == START).map(|at| from + at) {
-        let end =
-            text[at..].iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_')).map_or(text.len(), |n| at + n);
-        if let Some(presented) = std::str::from_utf8(&text[at..end]).ok().and_then(parse) {
-            let (kind, public_id) = match presented {
-                Presented::Public { public_id } => ("public key", Some(public_id.to_owned())),
-                Presented::Secret { public_id } => ("secret", Some(public_id.to_owned())),
-                Presented::Admin => ("operator's token", None),
-            };
-            found.push(Found { offset: at, kind, public_id });
-        }
-        from = at + START.len();
+    let begins = |window: &[u8]| window == b"pulse_" || window == SECRET_PREFIX.as_bytes();
+    while let Some(at) = text[from..].windows(START).position(begins).map(|at| from + at) {
+        let credential = if text[at] == b'p' { credential(&text[at..]) } else { signing_secret(&text[at..]) };
+        found.extend(credential.map(|(kind, public_id)| Found { offset: at, kind, public_id }));
+        from = at + START;
     }
     found
+}
+
+/// What the beginning of `text` is, with the id inside.
+fn credential(text: &[u8]) -> Option<(&'static str, Option<String>)> {
+    let end = text.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_')).unwrap_or(text.len());
+    Some(match parse(std::str::from_utf8(&text[..end]).ok()?)? {
+        Presented::Public { public_id } => ("public key", Some(public_id.to_owned())),
+        Presented::Secret { public_id } => ("secret", Some(public_id.to_owned())),
+        Presented::Admin => ("operator's token", None),
+    })
+}
+
+fn signing_secret(text: &[u8]) -> Option<(&'static str, Option<String>)> {
+    let encoded = &text[SECRET_PREFIX.len()..];
+    let digits = encoded.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).count();
+    let padding = encoded[digits..].iter().take_while(|byte| **byte == b'=').count();
+    let end = SECRET_PREFIX.len() + digits + padding;
+    SigningSecret::parse(std::str::from_utf8(&text[..end]).ok()?).ok().map(|_| ("webhook signing secret", None))
 }
 
 #[cfg(test)]
@@ -219,5 +235,23 @@ mod tests {
         let found = scan(text.as_bytes());
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].kind, found[0].offset), ("secret", text.find("pulse_secret_live").expect("is there")));
+    }
+
+    #[test]
+    fn a_scan_finds_the_signing_secrets_of_webhooks() {
+        let secret = SigningSecret::generate(&SeededEntropy::new(5)).text();
+        let secret = secret.expose();
+        let kinds = |text: &str| scan(text.as_bytes()).into_iter().map(|found| found.kind).collect::<Vec<_>>();
+        for around in ["", " ", "\"", "'", "\n", ",", ")"] {
+            let text = format!("pulse_ SECRET={around}{secret}{around}whsec_ whsec_short");
+            let found = scan(text.as_bytes());
+            assert_eq!(found.len(), 1, "{text}");
+            let at = text.find(secret).expect("is there");
+            assert_eq!((found[0].kind, found[0].offset), ("webhook signing secret", at));
+        }
+        assert_eq!(kinds(secret.trim_end_matches('=')), ["webhook signing secret"], "without padding");
+        for other in ["whsec_", "whsec_MfKQ9r8GKYqrTwjUPD8I", &format!("whsec_{}", "A".repeat(100)), "WHSEC_"] {
+            assert_eq!(kinds(other), [""; 0], "{other}");
+        }
     }
 }

@@ -66,6 +66,7 @@ permissions! {
     RecordingsWrite "recordings:write" O | A | D | KEY, "Delete recordings.";
     WebhooksRead "webhooks:read" O | A | D | V | KEY, "Read webhook endpoints and deliveries.";
     WebhooksWrite "webhooks:write" O | A | D | KEY, "Change webhook endpoints; resend and replay.";
+    WebhooksSecrets "webhooks:secrets" O | A | KEY, "Rotate the secrets that sign webhooks.";
     EventsRead "events:read" O | A | D | V | KEY, "Read and watch events.";
     SessionsRead "sessions:read" O | A | D | V | KEY, "Read the history of room sessions.";
     UsageRead "usage:read" O | A | D | V | KEY, "Read usage.";
@@ -143,9 +144,11 @@ impl Permissions {
         Permission::ALL.iter().copied().filter(|permission| permission.is_for(role)).collect()
     }
 
-    /// The scopes of the key that is made with a project: all but managing keys and storage credentials.
+    /// The scopes of the key that is made with a project: all but managing keys, storage
+    /// credentials and the secrets that sign webhooks.
     pub fn default_key() -> Self {
-        let withheld = [Permission::KeysWrite, Permission::KeysRotateSelf, Permission::StorageWrite];
+        let withheld =
+            [Permission::KeysWrite, Permission::KeysRotateSelf, Permission::StorageWrite, Permission::WebhooksSecrets];
         Permission::ALL.iter().copied().filter(|p| p.is_scope() && !withheld.contains(p)).collect()
     }
 

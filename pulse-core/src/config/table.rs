@@ -144,6 +144,8 @@ pub const TABLE: &[Setting] = &[
     Setting::new(LIVEKIT, "LIVEKIT_HOST", Kind::Url(&["ws", "wss", "http", "https"]), "The LiveKit of projects without their own, as clients reach it.").default("ws://127.0.0.1:7880"),
     Setting::new(LIVEKIT, "LIVEKIT_API_KEY", Kind::Text, "The name of that LiveKit's key.").dev_default("devkey"),
     Setting::new(LIVEKIT, "LIVEKIT_API_SECRET", Kind::Text, "The secret of that LiveKit's key.").secret().dev_default("secret"),
+    Setting::new(LIVEKIT, "LIVEKIT_WEBHOOK_KEYS", Kind::KeyPairs, "More keys that this LiveKit may sign its webhooks with, for instance while its key is being changed: KEY:SECRET pairs with commas between.").secret(),
+    Setting::new(LIVEKIT, "PULSE_RECONCILE_SECONDS", Kind::Seconds, "Every how many seconds a LiveKit is asked who is there, to find what its webhooks did not tell.").default("30"),
     Setting::new(LIVEKIT, "PULSE_REGIONS", Kind::Names, "Regions beside us-east, eu-west and asia-south.").flag("regions"),
     Setting::new(WEBHOOKS, "PULSE_WEBHOOK_SCHEDULE", Kind::Schedule, "After how many seconds each a failed delivery is tried again, for endpoints without a schedule of their own: default, plan, or seconds with commas between.").default("default"),
     Setting::new(WEBHOOKS, "PULSE_WEBHOOK_CONCURRENCY", Kind::Count, "Deliveries under way at once.").default("256"),

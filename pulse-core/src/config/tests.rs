@@ -148,3 +148,13 @@ fn a_shown_connection_string_holds_nothing_secret() {
         assert_eq!(value::without_credentials(uri), shown);
     }
 }
+
+#[test]
+fn the_reconciler_and_the_keys_of_webhooks_are_as_they_are_set() {
+    let pipeline = |pairs: &[(&str, &str)]| environment(pairs).ok().unwrap().pipeline;
+    assert_eq!(pipeline(&[]).reconcile_every, Duration::from_secs(30));
+    assert_eq!(pipeline(&[("PULSE_RECONCILE_SECONDS", "7")]).reconcile_every, Duration::from_secs(7));
+    let keys = pipeline(&[("LIVEKIT_WEBHOOK_KEYS", "APIold:an-old-secret,APInew:a-new-secret")]).webhook_keys;
+    let names: Vec<&str> = keys.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["APIold", "APInew"]);
+}

@@ -97,6 +97,14 @@ impl Breaker {
         }
     }
 
+    /// The probe that was let through was not made: nothing was there to send. The next one may be made at once.
+    pub fn probe_was_not_made(&mut self, now: Duration) {
+        if self.probing {
+            self.probing = false;
+            self.probe_from = Some(now);
+        }
+    }
+
     /// Takes note of an attempt that ended `now`. Those that were under way when it opened change nothing.
     pub fn observe(&mut self, observed: Observed, now: Duration) {
         match (self.state(), observed) {

@@ -7,6 +7,7 @@
 //! - A breaker leaves a receiver alone that hangs or fails; a pace keeps to the rate that the customer gave. Neither
 //!   rewrites a row.
 //! - What is committed is found without a hint, within a second: hints only make it faster.
+//! - A panic in an attempt is a fault of Pulse like any other: the place is given back and the delivery waits.
 
 mod attempt;
 mod book;
@@ -16,6 +17,7 @@ mod finish;
 mod health;
 mod notices;
 mod reaper;
+mod rounds;
 
 use std::{
     fmt,
@@ -35,7 +37,10 @@ pub use self::{
     notices::{DISABLED, EXHAUSTED, NoticeData},
 };
 
-use self::book::{Book, Limits, Pick};
+use self::{
+    book::{Book, Limits, Pick},
+    rounds::Pass,
+};
 use crate::{
     error::Result,
     id::{EndpointId, LeaseToken},
@@ -44,10 +49,6 @@ use crate::{
     plane::ControlPlane,
 };
 
-/// How often the store is looked at for deliveries of which nobody has told.
-const DISCOVER_EVERY: Duration = Duration::from_secs(1);
-/// How many endpoints one look finds at most; the next look goes on from there.
-const DISCOVERED: usize = 1_000;
 /// How long attempts under way may go on when the dispatcher stops; what is not done by then is given back.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long giving back may take.
@@ -122,12 +123,14 @@ impl Dispatcher {
         self.book.lock().reserve(endpoint, at).then(|| Slot {
             dispatcher: Arc::clone(self),
             endpoint: endpoint.id,
-            fresh: true,
+            first: true,
+            used: false,
         })
     }
 
     /// Begins the attempt of what is leased and committed.
-    pub fn start(self: &Arc<Self>, slot: Slot, work: Work) {
+    pub fn start(self: &Arc<Self>, mut slot: Slot, work: Work) {
+        slot.used = true;
         let dispatcher = Arc::clone(self);
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.attempts.spawn(async move { dispatcher.attempt(slot, work).await });
@@ -142,60 +145,42 @@ impl Dispatcher {
     }
 
     /// Sends until `stop` becomes true; then lets what is under way end, and gives back what does not in time.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut discover = tokio::time::interval(DISCOVER_EVERY);
-        discover.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut after = None;
+    pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let sending = async {
+            self.claim_in_turns(stop.clone()).await;
+            self.drain().await;
+        };
+        tokio::join!(sending, self.go_rounds(stop.clone()));
+        if let Err(error) = self.write_health().await {
+            tracing::warn!(error = %error, "the health of endpoints was not recorded");
+        }
+    }
+
+    /// Makes claims, whenever something may have changed, until it is time to stop.
+    async fn claim_in_turns(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
         loop {
             let wait = self.claim_what_can_be();
             tokio::select! {
                 biased;
-                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
-                () = self.stopping.cancelled() => break,
-                _ = discover.tick() => {
-                    self.tick(&mut after).await;
-                }
-                () = self.plane.parts().wakes.deliveries.notified() => {
-                    after = None;
-                    self.look(&mut after).await;
-                }
+                () = self.is_to_stop(&mut stop) => return,
+                endpoints = self.parts().wakes.deliveries.told() => self.have_work(&endpoints),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.drain().await;
+    }
+
+    /// Waits until it is time to stop.
+    async fn is_to_stop(&self, stop: &mut watch::Receiver<bool>) {
+        tokio::select! {
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {}
+            () = self.stopping.cancelled() => {}
+        }
     }
 
     /// Begins nothing new from now on.
     pub fn stop(&self) {
         self.stopping.cancel();
-    }
-
-    /// Everything that is done once a second, come what may.
-    async fn tick(&self, after: &mut Option<EndpointId>) {
-        self.look(after).await;
-        let done = async {
-            self.reap(false).await?;
-            self.write_health().await?;
-            self.give_notices().await
-        };
-        if let Err(error) = done.await {
-            tracing::warn!(error = %error, "leases that are over, or the health of endpoints, wait for the store");
-        }
-        self.gauge();
-    }
-
-    /// Looks in the store for endpoints with work, from where the last look ended.
-    async fn look(&self, after: &mut Option<EndpointId>) {
-        match self.parts().deliveries.endpoints_with_work(*after, DISCOVERED).await {
-            Ok(found) => {
-                *after = found.last().copied().filter(|_| found.len() == DISCOVERED);
-                let now = self.parts().clock.monotonic();
-                let mut book = self.book.lock();
-                found.into_iter().for_each(|endpoint| book.has_work(endpoint, now));
-            }
-            Err(error) => tracing::warn!(error = %error, "deliveries that wait could not be looked for"),
-        }
     }
 
     /// Starts a claim for every place that is free and has an endpoint with work; says how long nothing else can begin.
@@ -219,19 +204,16 @@ impl Dispatcher {
                 tracing::warn!(attempts = self.attempts.len(), "deliveries stay leased until the next start");
             }
         }
-        if let Err(error) = self.write_health().await {
-            tracing::warn!(error = %error, "the health of endpoints was not recorded");
-        }
     }
 
-    /// Says that something waits for these endpoints.
+    /// Says that something waits for these endpoints: first attempts, perhaps.
     pub fn have_work(&self, endpoints: &[EndpointId]) {
         if endpoints.is_empty() {
             return;
         }
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
-        endpoints.iter().for_each(|endpoint| book.has_work(*endpoint, now));
+        endpoints.iter().for_each(|endpoint| book.has_work(*endpoint, now, true));
         drop(book);
         self.wake.notify_one();
     }
@@ -239,14 +221,8 @@ impl Dispatcher {
     /// Has an endpoint looked at in a while.
     fn awaken(&self, endpoint: EndpointId, in_millis: Duration) {
         let at = self.parts().clock.monotonic().saturating_add(in_millis);
-        self.book.lock().has_work(endpoint, at);
+        self.book.lock().has_work(endpoint, at, false);
         self.wake.notify_one();
-    }
-
-    fn gauge(&self) {
-        let (in_flight, open) = self.book.lock().counts();
-        self.parts().metrics.deliveries_in_flight.set(in_flight);
-        self.parts().metrics.breakers_open.set(open);
     }
 
     /// Does everything that is due until nothing is left that can begin now. For tests with a clock of their own.
@@ -254,7 +230,7 @@ impl Dispatcher {
         self.reap(false).await?;
         loop {
             let before = self.begun.load(Ordering::SeqCst);
-            self.look(&mut None).await;
+            self.look(&mut Pass::default()).await;
             self.claim_what_can_be();
             self.attempts.close();
             self.attempts.wait().await;
@@ -273,7 +249,10 @@ impl Dispatcher {
 pub struct Slot {
     dispatcher: Arc<Dispatcher>,
     endpoint: EndpointId,
-    fresh: bool,
+    /// For a first attempt.
+    first: bool,
+    /// Whether an attempt has begun.
+    used: bool,
 }
 
 impl Slot {
@@ -285,7 +264,13 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.dispatcher.book.lock().give_back(self.endpoint, self.fresh);
+        let mut book = self.dispatcher.book.lock();
+        if self.used {
+            book.give_back(self.endpoint, self.first);
+        } else {
+            book.take_back(self.endpoint, self.first);
+        }
+        drop(book);
         self.dispatcher.wake.notify_one();
     }
 }

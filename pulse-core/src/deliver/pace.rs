@@ -69,6 +69,14 @@ impl Pace {
         Pacing::Now
     }
 
+    /// Takes back `attempts` that were counted and not made.
+    pub fn give_back(&mut self, rate: Option<EndpointRate>, attempts: usize) {
+        if let Some(rate) = rate {
+            let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+            self.next = self.next.saturating_sub(rate.interval().saturating_mul(attempts));
+        }
+    }
+
     /// Leaves the endpoint alone for `span` from `now` on, or for longer if it is already.
     pub fn spare(&mut self, span: Duration, now: Duration) {
         self.spared_until = self.spared_until.max(now.saturating_add(span));
@@ -99,6 +107,23 @@ mod tests {
         assert_eq!(pace.spend(rate(10, 3), millis(5_099)), Pacing::NotBefore(millis(5_100)), "a refusal was counted");
         assert_eq!(pace.spend(rate(10, 3), millis(5_100)), Pacing::Now);
         assert_eq!(pace.spend(rate(10, 3), millis(5_100)), Pacing::NotBefore(millis(5_200)));
+    }
+
+    #[test]
+    fn what_was_not_made_is_not_counted() {
+        let (mut pace, start) = (Pace::default(), millis(5_000));
+        for _ in 0..3 {
+            assert_eq!(pace.spend(rate(10, 3), start), Pacing::Now);
+        }
+        pace.give_back(rate(10, 3), 2);
+        assert_eq!(pace.spend(rate(10, 3), start), Pacing::Now);
+        assert_eq!(pace.spend(rate(10, 3), start), Pacing::Now);
+        assert_eq!(pace.spend(rate(10, 3), start), Pacing::NotBefore(millis(5_100)));
+        pace.give_back(rate(10, 3), 1_000);
+        for sent in 0..3 {
+            assert_eq!(pace.spend(rate(10, 3), start), Pacing::Now, "attempt {sent}: no more than a burst is there");
+        }
+        assert_eq!(pace.spend(rate(10, 3), start), Pacing::NotBefore(millis(5_100)));
     }
 
     #[test]

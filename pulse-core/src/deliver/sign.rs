@@ -111,10 +111,10 @@ pub struct Message<'a> {
     pub body: &'a [&'a [u8]],
 }
 
-/// The value of `webhook-signature`: a signature with each of the first [`MAX_SECRETS`] secrets, which stand newest first.
-pub fn sign(secrets: &[SigningSecret], message: &Message<'_>) -> String {
-    let mut header = String::with_capacity(secrets.len().min(MAX_SECRETS) * 48);
-    for secret in secrets.iter().take(MAX_SECRETS) {
+/// The value of `webhook-signature`: a signature with each of the first [`MAX_SECRETS`] secrets, which come newest first.
+pub fn sign<'a>(secrets: impl IntoIterator<Item = &'a SigningSecret>, message: &Message<'_>) -> String {
+    let mut header = String::new();
+    for secret in secrets.into_iter().take(MAX_SECRETS) {
         header.push_str(if header.is_empty() { "v1," } else { " v1," });
         STANDARD.encode_string(secret.digest(message), &mut header);
     }

@@ -4,8 +4,9 @@
 use super::Door;
 use crate::{
     error::Result,
+    id::ProjectId,
     media::{
-        event::LiveKitEvent,
+        event::{Facts, LiveKitEvent},
         room::{self, RoomName},
     },
     model::{project::ProjectState, tenant::Tenant},
@@ -33,7 +34,7 @@ impl Arrival {
         let found = match (door, wire) {
             (Door::Project(id), wire) => Some((id, wire.and_then(|name| name.parse().ok()))),
             (Door::Server, Some(name)) => room::split(name).map(|(id, room)| (id, Some(room))),
-            (Door::Server, None) => Self::by_media(parts, &cluster, &event).await?,
+            (Door::Server, None) => by_media(parts, &cluster, &event.facts).await?,
         };
         let Some((id, room)) = found else { return Ok(None) };
         let Some(tenant) = parts.keyring.tenant(id).await? else { return Ok(None) };
@@ -43,25 +44,33 @@ impl Arrival {
         Ok(Some(Self { cluster, tenant, room, event }))
     }
 
-    /// The project and room of the egress or ingress that an event without a room names.
-    async fn by_media(
-        parts: &Parts,
-        cluster: &str,
-        event: &LiveKitEvent,
-    ) -> Result<Option<(crate::id::ProjectId, Option<RoomName>)>> {
-        let Some(egress) = &event.facts.egress else { return Ok(None) };
-        let known = parts.intervals.of_key(cluster, "egress", &egress.id).await?;
-        Ok(known.map(|interval| (interval.project_id, interval.room)))
-    }
-
     /// What events that must not come between each other share.
     pub(super) fn lane(&self) -> &str {
         let facts = &self.event.facts;
         // All lives of a room share one: each may end another.
         let room = facts.room.wire_name.as_deref().or(facts.room.sid.as_deref());
-        let media = facts.egress.as_ref().map(|egress| egress.id.as_str());
-        room.or(media).unwrap_or(&self.event.source_id)
+        room.or_else(|| media_key(facts)).unwrap_or(&self.event.source_id)
     }
+}
+
+/// LiveKit's id of the egress or ingress that an event names, by which one without a room finds its project.
+pub(super) fn media_key(facts: &Facts) -> Option<&str> {
+    let egress = facts.egress.as_ref().map(|egress| egress.id.as_str());
+    egress.or_else(|| facts.ingress.as_ref().map(|ingress| ingress.id.as_str()))
+}
+
+/// The project and room of the egress or ingress that an event without a room names.
+pub(super) async fn by_media(
+    parts: &Parts,
+    cluster: &str,
+    facts: &Facts,
+) -> Result<Option<(ProjectId, Option<RoomName>)>> {
+    let known = match (&facts.egress, &facts.ingress) {
+        (Some(egress), _) => parts.intervals.of_key(cluster, "egress", &egress.id).await?,
+        (None, Some(ingress)) => parts.intervals.run_of_ingress(cluster, &ingress.id).await?,
+        (None, None) => None,
+    };
+    Ok(known.map(|interval| (interval.project_id, interval.room)))
 }
 
 /// Whether a project's endpoints get events now. What happens in a suspended or deleted project is on record, and is sent

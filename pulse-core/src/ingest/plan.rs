@@ -11,7 +11,7 @@ use super::{
 use crate::{
     access::seal::{Place, Sealed},
     error::Result,
-    id::{EventId, SessionId},
+    id::{EventId, ProjectId, SessionId},
     media::{
         event::{EventKind, RECORDING_AVAILABLE},
         room::RoomName,
@@ -188,16 +188,24 @@ impl Ingest {
         Ok(())
     }
 
-    /// Webhooks without a project that name this egress have a project now.
+    /// Webhooks without a project that name this egress or ingress have a project now.
     async fn call_for_adoption(&self, interval: &Interval, batch: &mut Batch) -> Result<()> {
-        let Subject::Egress { .. } = interval.subject else { return Ok(()) };
-        let parts = self.plane.parts();
-        if !parts.unclaimed.of_key(&interval.cluster, &interval.key, 1).await?.is_empty() {
-            let detail = JobDetail::Adoption { cluster: interval.cluster.clone(), project_id: interval.project_id };
-            let now = parts.clock.now();
-            self.job(JobKind::AdoptUnclaimed, &interval.key, detail, (now, now)).insert_into(batch)?;
+        let key = match &interval.subject {
+            Subject::Egress { .. } => &interval.key,
+            Subject::Ingress { ingress_id, .. } => ingress_id,
+            Subject::Participant { .. } => return Ok(()),
+        };
+        if self.plane.parts().unclaimed.names(&interval.cluster, key).await? {
+            self.adoption(&interval.cluster, key, interval.project_id).insert_into(batch)?;
         }
         Ok(())
+    }
+
+    /// The job that takes up webhooks that name an egress or ingress, which turned out to be this project's.
+    pub(super) fn adoption(&self, cluster: &str, key: &str, project_id: ProjectId) -> Job {
+        let detail = JobDetail::Adoption { cluster: cluster.to_owned(), project_id };
+        let now = self.plane.parts().clock.now();
+        self.job(JobKind::AdoptUnclaimed, key, detail, (now, now))
     }
 
     /// What follows from a room's end: connections that it left open end with it, and the session is added up. When
@@ -216,7 +224,7 @@ impl Ingest {
         let finished = arrival.event.kind == EventKind::RoomFinished && current.changed;
         if finished && current.stored {
             let parts = self.plane.parts();
-            for mut interval in parts.intervals.open_in(current.session.id, CLOSED_AT_ONCE).await? {
+            for mut interval in parts.intervals.some_open_in(current.session.id, CLOSED_AT_ONCE).await? {
                 if effects::close_by_room(&mut interval, &current.session) {
                     settle(parts, &mut interval, batch).await?;
                     interval.replace_in(batch)?;
@@ -240,9 +248,9 @@ impl Ingest {
         let Some(reason) = removal::unwanted(self.plane.parts(), &arrival.tenant, &presence, now).await? else {
             return Ok(());
         };
-        let detail = presence.removal(&arrival.cluster, reason);
-        let project = arrival.tenant.project.id;
-        self.job(JobKind::RemoveParticipant, project, detail, (now, now)).insert_into(batch)
+        let removal = presence.removal(&arrival.cluster, reason);
+        let job = Job::removal(arrival.tenant.project.id, removal, now, CAUSE);
+        self.plane.parts().jobs.call_for(job, batch).await.map(drop)
     }
 
     /// Adds the event, and a `recording_available` for each recording that it tells of, to the batch.
@@ -304,7 +312,7 @@ impl Ingest {
     }
 
     /// A job that follows from an event.
-    pub(super) fn job(
+    fn job(
         &self,
         kind: JobKind,
         target: impl ToString,

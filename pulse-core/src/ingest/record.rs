@@ -224,7 +224,8 @@ impl Recorder<'_> {
         batch: &mut Batch,
         outbox: &mut Outbox,
     ) -> Result<()> {
-        let mut delivery = Delivery::new(event, endpoint.id, FIRST.to_owned(), Priority::First, self.now);
+        let mut delivery =
+            Delivery::new(event, endpoint.id, FIRST.to_owned(), Priority::First, self.now, self.parts.steady());
         let slot = self.dispatcher.and_then(|dispatcher| dispatcher.reserve(endpoint));
         let Some(slot) = slot else {
             outbox.waiting.push(endpoint.id);

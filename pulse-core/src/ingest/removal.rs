@@ -6,7 +6,7 @@ use crate::{
     media::{engine::EngineError, event::ParticipantFacts, room::RoomName, token::Jti},
     model::{
         event_data::ParticipantKind,
-        job::{Job, JobDetail},
+        job::{Job, JobDetail, Removal},
         tenant::Tenant,
     },
     parts::Parts,
@@ -46,8 +46,8 @@ impl<'a> Presence<'a> {
     }
 
     /// What is to be known for the job that removes it.
-    pub(crate) fn removal(&self, cluster: &str, reason: &str) -> JobDetail {
-        JobDetail::Removal {
+    pub(crate) fn removal(&self, cluster: &str, reason: &str) -> Removal {
+        Removal {
             cluster: cluster.to_owned(),
             room: self.room.clone(),
             identity: self.identity.to_owned(),
@@ -80,7 +80,7 @@ pub(crate) async fn unwanted(
 /// Does the job of removing somebody: done, too, when they are gone already.
 pub(crate) async fn remove(plane: &ControlPlane, job: &Job) -> Result<()> {
     let parts = plane.parts();
-    let JobDetail::Removal { cluster, room, identity, sid, reason } = &job.detail else {
+    let JobDetail::Removal(Removal { cluster, room, identity, sid, reason }) = &job.detail else {
         return Err(Error::internal("a removal that does not say whom to remove"));
     };
     let project = job.target_id.parse().map_err(Error::internal)?;

@@ -6,7 +6,7 @@ use super::effects::close_by_room;
 use crate::{
     error::{Error, Result},
     id::SessionId,
-    meter::sums,
+    meter::sums::Sums,
     model::{interval::Interval, session::Session},
     parts::Parts,
     plane::ControlPlane,
@@ -34,32 +34,43 @@ pub(crate) async fn settle(parts: &Parts, interval: &mut Interval, batch: &mut B
 pub(crate) async fn settle_session(plane: &ControlPlane, id: SessionId) -> Result<()> {
     let parts = plane.parts();
     let Some(session) = get::<Session>(&parts.store, &id.to_string()).await? else { return Ok(()) };
-    let mut intervals = parts.intervals.of_session(id).await?;
-    for some in intervals.chunks_mut(STEP) {
-        let mut batch = Batch::new();
-        session.require_in(&mut batch);
-        let mut changed = false;
-        for interval in some {
-            if close_by_room(interval, &session) {
-                settle(parts, interval, &mut batch).await?;
-                *interval = interval.clone().replaced_in(&mut batch)?;
-                changed = true;
-            }
+    let (now, mut sums, mut after) = (parts.clock.now(), Sums::default(), None);
+    loop {
+        let (mut page, next) = parts.intervals.page_of_session(id, after).await?;
+        for some in page.chunks_mut(STEP) {
+            close(plane, &session, some).await?;
         }
-        if changed {
-            commit(plane, batch).await?;
+        page.iter().for_each(|interval| sums.add(interval, now));
+        match next {
+            Some(next) => after = Some(next),
+            None => break,
         }
     }
     if session.ended_at().is_none() {
         return Ok(());
     }
-    let summary = sums::summary(&intervals, parts.clock.now());
+    let summary = sums.summary();
     if session.summary == Some(summary) {
         return Ok(());
     }
     let mut batch = Batch::new();
     Session { summary: Some(summary), ..session }.replace_in(&mut batch)?;
     commit(plane, batch).await
+}
+
+/// Ends those of the spans that end with the session.
+async fn close(plane: &ControlPlane, session: &Session, spans: &mut [Interval]) -> Result<()> {
+    let mut batch = Batch::new();
+    session.require_in(&mut batch);
+    let mut changed = false;
+    for interval in spans {
+        if close_by_room(interval, session) {
+            settle(plane.parts(), interval, &mut batch).await?;
+            *interval = interval.clone().replaced_in(&mut batch)?;
+            changed = true;
+        }
+    }
+    if changed { commit(plane, batch).await } else { Ok(()) }
 }
 
 /// Commits a step; what changed in the meantime makes the job fail, and it is done again.

@@ -21,6 +21,7 @@ pub use facts::{EgressFacts, Facts, IngressFacts, ParticipantFacts, RoomFacts};
 pub use kind::{EventKind, RECORDING_AVAILABLE, UnknownKind};
 
 use crate::{
+    media::room,
     model::event_data::{EgressData, EventData, FileResult, RecordingData, RecordingKind, SegmentsResult},
     time::Timestamp,
 };
@@ -61,11 +62,14 @@ impl LiveKitEvent {
         let source_id = source_id.ok_or(InvalidEvent { reason: "has no id of 1 to 128 bytes" })?;
         let created_at = body.created_at.seconds().ok_or(InvalidEvent { reason: "has no createdAt in seconds" })?;
         let facts = facts::of(&body);
-        Ok(Self { source_id, created_at, data: data::of(&kind, body), kind, facts })
+        let mut data = data::of(&kind, body);
+        let owner = facts.room.wire_name.as_deref().and_then(room::split).map(|(project, _)| project);
+        explanations(&mut data).for_each(|text| *text = room::without_wire_names(text, owner));
+        Ok(Self { source_id, created_at, data, kind, facts })
     }
 
-    /// Puts the customer's name of the room wherever customers read a room's name. Names of files, locations and
-    /// explanations stay as they are: the objects in the storage are called so. The facts keep LiveKit's name.
+    /// Puts the customer's name of the room wherever customers read a room's name. Names of files and locations stay as
+    /// they are: the objects in the storage are called so. The facts keep LiveKit's name.
     pub fn rename_rooms(&mut self, to: &str) {
         let names = [
             self.data.room.as_mut().and_then(|room| room.name.as_mut()),
@@ -86,6 +90,16 @@ impl LiveKitEvent {
         let files = egress.files.iter().filter_map(|file| recorded_file(egress, file));
         files.chain(egress.segments.iter().filter_map(|segments| recorded_segments(egress, segments))).collect()
     }
+}
+
+/// What LiveKit says in words of its own, which may name rooms as it knows them.
+fn explanations(data: &mut EventData) -> impl Iterator<Item = &mut String> {
+    let egress = data.egress.iter_mut().flat_map(|egress| {
+        let streams = egress.streams.iter_mut().map(|stream| &mut stream.error);
+        [&mut egress.error, &mut egress.details].into_iter().chain(streams)
+    });
+    let ingress = data.ingress.iter_mut().map(|ingress| &mut ingress.error);
+    egress.chain(ingress).flatten()
 }
 
 fn recorded_file(egress: &EgressData, file: &FileResult) -> Option<RecordingData> {

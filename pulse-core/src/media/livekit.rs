@@ -5,7 +5,7 @@
 
 mod decode;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{
@@ -46,7 +46,6 @@ pub struct LiveKit {
     trust: Trust,
     clock: Arc<dyn Clock>,
     breakers: Option<Arc<Breakers>>,
-    limits: Limits,
 }
 
 impl std::fmt::Debug for LiveKit {
@@ -58,20 +57,13 @@ impl std::fmt::Debug for LiveKit {
 impl LiveKit {
     /// The operator's own.
     pub fn own(outbound: Outbound, signer: Signer, clock: Arc<dyn Clock>) -> Self {
-        Self { outbound, signer, trust: Trust::Operator, clock, breakers: None, limits: Limits::SERVICE }
+        Self { outbound, signer, trust: Trust::Operator, clock, breakers: None }
     }
 
     /// One that a customer named: under the rules for customers' addresses, and left alone for a while when it fails again
     /// and again.
     pub fn of_tenant(outbound: Outbound, signer: Signer, clock: Arc<dyn Clock>, breakers: Arc<Breakers>) -> Self {
         Self { trust: Trust::Tenant, breakers: Some(breakers), ..Self::own(outbound, signer, clock) }
-    }
-
-    /// The same, with this much time for each call; 10 s otherwise.
-    #[must_use]
-    pub fn within(mut self, total: Duration) -> Self {
-        self.limits = Limits { total, ..self.limits };
-        self
     }
 
     /// Calls a method, unless this LiveKit is left alone just now.
@@ -103,7 +95,7 @@ impl LiveKit {
         let request = Request::post(url, PROTOBUF, message.encode_to_vec())
             .header(AUTHORIZATION, self.authorization(grants)?)
             .trust(self.trust)
-            .limits(self.limits);
+            .limits(Limits::SERVICE);
         let answer = self.outbound.exchange(&request).await.map_err(|failure| match failure.kind {
             FailureKind::Timeout(_) => EngineError::Timeout,
             _ => EngineError::Unreachable(failure),
@@ -113,6 +105,26 @@ impl LiveKit {
         }
         check_whole(&answer)?;
         T::decode(answer.body).map_err(|_| EngineError::Unreadable("it is no message of that kind"))
+    }
+
+    /// All rows of a list that comes in pages: `ask` makes the request for a page, `read` takes the answer apart.
+    async fn all_pages<Q: Message, A: Message + Default, T>(
+        &self,
+        method: &str,
+        grants: &VideoGrants,
+        ask: impl Fn(Option<wire::TokenPagination>) -> Q,
+        read: impl Fn(A) -> (Vec<T>, Option<wire::TokenPagination>),
+    ) -> Result<Vec<T>, EngineError> {
+        let (mut found, mut next) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let (rows, token) = read(self.call(method, grants.clone(), &ask(next)).await?);
+            found.extend(rows);
+            next = token.filter(|token| !token.token.is_empty());
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(EngineError::Unreadable("the list has no end"))
     }
 
     fn authorization(&self, video: VideoGrants) -> Result<HeaderValue, EngineError> {
@@ -172,38 +184,24 @@ impl MediaEngine for LiveKit {
     }
 
     async fn list_egress(&self, active_only: bool) -> Result<Vec<Egress>, EngineError> {
-        let mut request = wire::ListEgressRequest { active: active_only, ..wire::ListEgressRequest::default() };
-        let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let grants = VideoGrants { room_record: true, ..VideoGrants::default() };
-            let listed: wire::ListEgressResponse = self.call("Egress/ListEgress", grants, &request).await?;
-            found.extend(listed.items.into_iter().map(decode::egress));
-            match next_page(listed.next_page_token) {
-                None => return Ok(found),
-                next => request.page_token = next,
-            }
-        }
-        Err(EngineError::Unreadable("the list has no end"))
+        let grants = VideoGrants { room_record: true, ..VideoGrants::default() };
+        let ask = |page_token| wire::ListEgressRequest {
+            active: active_only,
+            page_token,
+            ..wire::ListEgressRequest::default()
+        };
+        let read = |page: wire::ListEgressResponse| (page.items, page.next_page_token);
+        let items = self.all_pages("Egress/ListEgress", &grants, ask, read).await?;
+        Ok(items.into_iter().map(decode::egress).collect())
     }
 
     async fn list_ingress(&self) -> Result<Vec<Ingress>, EngineError> {
-        let mut request = wire::ListIngressRequest::default();
-        let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let grants = VideoGrants { ingress_admin: true, ..VideoGrants::default() };
-            let listed: wire::ListIngressResponse = self.call("Ingress/ListIngress", grants, &request).await?;
-            found.extend(listed.items.into_iter().map(decode::ingress));
-            match next_page(listed.next_page_token) {
-                None => return Ok(found),
-                next => request.page_token = next,
-            }
-        }
-        Err(EngineError::Unreadable("the list has no end"))
+        let grants = VideoGrants { ingress_admin: true, ..VideoGrants::default() };
+        let ask = |page_token| wire::ListIngressRequest { page_token, ..wire::ListIngressRequest::default() };
+        let read = |page: wire::ListIngressResponse| (page.items, page.next_page_token);
+        let items = self.all_pages("Ingress/ListIngress", &grants, ask, read).await?;
+        Ok(items.into_iter().map(decode::ingress).collect())
     }
-}
-
-fn next_page(token: Option<wire::TokenPagination>) -> Option<wire::TokenPagination> {
-    token.filter(|token| !token.token.is_empty())
 }
 
 /// Refuses an answer that may have lost its end on the way. A list of protobuf that is cut between two elements reads like a

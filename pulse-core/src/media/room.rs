@@ -112,6 +112,41 @@ pub fn split(wire: &str) -> Option<(ProjectId, RoomName)> {
     Some((id, room.parse().ok()?))
 }
 
+/// What the project part of a wire name begins with.
+const PROJECT: &str = "prj_";
+/// The length of the project part, in bytes.
+const PROJECT_BYTES: usize = 30;
+/// What stands in a text in the place of a room that is not the reader's.
+const ELSEWHERE: &str = "<room>";
+
+/// A text of LiveKit's as a customer may read it: rooms of the project `own` have the customer's names, and other wire
+/// names are not in it. One that the end of the text has cut short counts as another's.
+pub fn without_wire_names(text: &str, own: Option<ProjectId>) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(PROJECT) {
+        let (before, name) = rest.split_at(at);
+        let (id, after) = name.split_at(name.floor_char_boundary(PROJECT_BYTES));
+        shown.push_str(before);
+        rest = match (id.parse::<ProjectId>(), after.strip_prefix(SEPARATOR)) {
+            (Ok(project), Some(room)) if Some(project) == own => room,
+            (Ok(_), Some(room)) => {
+                shown.push_str(ELSEWHERE);
+                // Nobody knows where the name ends; a space or a quotation mark is likely.
+                &room[room.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`')).unwrap_or(room.len())..]
+            }
+            _ if after.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+                shown.push_str(ELSEWHERE);
+                after
+            }
+            _ => {
+                shown.push_str(PROJECT);
+                &name[PROJECT.len()..]
+            }
+        };
+    }
+    shown + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +188,27 @@ mod tests {
         for (pattern, room, fits) in cases {
             let pattern: RoomPattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches(&room.parse().unwrap()), fits, "{pattern} against {room}");
+        }
+    }
+
+    #[test]
+    fn a_text_shows_the_customers_names_of_rooms_and_nobody_elses() {
+        let (own, other) = (ProjectId::from_bits(7 << 80), ProjectId::from_bits(8 << 80));
+        let shown = |text: &str| without_wire_names(text, Some(own));
+        assert_eq!(shown(&format!("no {own}~a b, {own}~c")), "no a b, c");
+        assert_eq!(
+            shown(&format!("requested room {other}~secret does not exist")),
+            "requested room <room> does not exist"
+        );
+        assert_eq!(shown(&format!("room \"{other}~secret\" and '{own}~mine'")), "room \"<room>\" and 'mine'");
+        assert_eq!(without_wire_names(&format!("no {own}~a"), None), "no <room>");
+        let whole = format!("x {own}~");
+        for cut in "x prj_".len()..whole.len() {
+            assert_eq!(shown(&whole[..cut]), "x <room>", "cut at {cut}");
+        }
+        for plain in ["", "no room", "prj_", "a prj_x~y", "prj_täglich~", &format!("{own} is a project")] {
+            let same = if plain == "prj_" { "<room>" } else { plain };
+            assert_eq!(shown(plain), same);
         }
     }
 }

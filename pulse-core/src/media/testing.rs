@@ -1,6 +1,9 @@
 //! A media server by script: rooms and participants that a test puts there, and faults as real ones have them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,6 +34,7 @@ struct State {
     egress: Vec<Egress>,
     ingress: Vec<Ingress>,
     courses: BTreeMap<&'static str, Course>,
+    next_courses: BTreeMap<&'static str, VecDeque<Course>>,
     calls: Vec<String>,
     removed: Vec<(String, String)>,
 }
@@ -96,6 +100,11 @@ impl FakeEngine {
         self.0.lock().courses.insert(method, course);
     }
 
+    /// How the next call of a method goes, and no other after those of which this was said before.
+    pub fn course_of_next(&self, method: &'static str, course: Course) {
+        self.0.lock().next_courses.entry(method).or_default().push_back(course);
+    }
+
     /// Every call so far: the method, and the room if there is one.
     pub fn calls(&self) -> Vec<String> {
         self.0.lock().calls.clone()
@@ -110,7 +119,8 @@ impl FakeEngine {
         let course = {
             let mut state = self.0.lock();
             state.calls.push(format!("{method} {room}").trim_end().to_owned());
-            state.courses.get(method).cloned().unwrap_or(Course::Well)
+            let next = state.next_courses.get_mut(method).and_then(VecDeque::pop_front);
+            next.or_else(|| state.courses.get(method).cloned()).unwrap_or(Course::Well)
         };
         match course {
             Course::Well => Ok(()),

@@ -12,7 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -23,10 +23,6 @@ use crate::{secret::Secret, time::Timestamp};
 pub const LEEWAY: Duration = Duration::from_secs(60);
 /// The longest `Authorization` that is looked at, in bytes; LiveKit's have about 300.
 pub const MAX_AUTHORIZATION_BYTES: usize = 8_192;
-/// How long an `Authorization` is good, as LiveKit makes them.
-const LIFE: Duration = Duration::from_secs(300);
-/// The header of every token that [`sign`] makes, byte for byte LiveKit's.
-const HEADER: &[u8] = br#"{"alg":"HS256","typ":"JWT"}"#;
 
 /// The keys that webhooks may be signed with. While a secret is replaced, one key may stand here with both.
 #[derive(Clone)]
@@ -75,8 +71,11 @@ pub enum Refusal {
     BadSignature,
     /// It was signed too long ago.
     Expired,
-    /// It was signed in the future.
-    NotYetValid,
+    /// It was signed in the future: a clock is wrong.
+    NotYetValid {
+        /// Our clock less LiveKit's, in milliseconds: below 0.
+        skew: i64,
+    },
     /// It was signed for another body, or for none, as tokens of participants are.
     BodyMismatch,
 }
@@ -90,7 +89,7 @@ impl Refusal {
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
             Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
+            Self::NotYetValid { .. } => "not_yet_valid",
             Self::BodyMismatch => "body_mismatch",
         }
     }
@@ -104,8 +103,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Claims in LiveKit's order; times are whole seconds since 1970.
-#[derive(Serialize, Deserialize)]
+/// Claims; times are whole seconds since 1970.
+#[derive(Deserialize)]
 struct Claims {
     iss: String,
     exp: i64,
@@ -134,35 +133,18 @@ pub fn verify(
     if !secrets.iter().any(|secret| mac(secret, signed).verify_slice(&signature).is_ok()) {
         return Err(Refusal::BadSignature);
     }
+    let skew = now.as_millis() - issued_at.as_millis();
     if now > Timestamp::from_secs(claims.exp).plus(LEEWAY) {
         return Err(Refusal::Expired);
     }
     if now < claims.nbf.map_or(issued_at, Timestamp::from_secs).minus(LEEWAY) {
-        return Err(Refusal::NotYetValid);
+        return Err(Refusal::NotYetValid { skew });
     }
     let hash = claims.sha256.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
     if !bool::from(hash.ct_eq(&Sha256::digest(body))) {
         return Err(Refusal::BodyMismatch);
     }
-    Ok(Verified { api_key: claims.iss, issued_at, skew: now.as_millis() - issued_at.as_millis() })
-}
-
-/// Makes the `Authorization` with which LiveKit would send `body` at `now`: good from that second on for five minutes.
-pub fn sign(key: &str, secret: &Secret, body: &[u8], now: Timestamp) -> String {
-    let issued = now.as_secs();
-    let claims = Claims {
-        iss: key.to_owned(),
-        exp: now.plus(LIFE).as_secs(),
-        nbf: Some(issued),
-        iat: Some(issued),
-        sha256: Some(STANDARD.encode(Sha256::digest(body))),
-    };
-    let claims = serde_json::to_vec(&claims).unwrap_or_default();
-    let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
-    let signature = mac(secret, token.as_bytes()).finalize().into_bytes();
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    token
+    Ok(Verified { api_key: claims.iss, issued_at, skew })
 }
 
 /// A token's signed part, its claims and its signature. `None`: not a JWT, or not one with HS256.

@@ -20,28 +20,52 @@ fn counts(interval: &Interval) -> bool {
         && interval.evidence.active
 }
 
-/// How many were there, how many at once at most, and for how long people were, until `now`.
+/// What spans come to, added one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Sums {
+    edges: Vec<(Timestamp, i64)>,
+    participants: u64,
+    participant_millis: u64,
+}
+
+impl Sums {
+    /// Adds a span, as of `now`.
+    pub fn add(&mut self, interval: &Interval, now: Timestamp) {
+        if !counts(interval) {
+            return;
+        }
+        self.participants += 1;
+        if interval.usage_type() == Some(UsageType::ParticipantSeconds) {
+            self.participant_millis += millis(interval, now);
+        }
+        if let Some(start) = interval.evidence.start() {
+            self.edges.push((start, 1));
+            self.edges.push((interval.evidence.end().unwrap_or(Timestamp::MAX), -1));
+        }
+    }
+
+    /// How many were there, how many at once at most, and for how long people were.
+    pub fn summary(mut self) -> SessionSummary {
+        // Who leaves in the millisecond in which another joins was not there together with the other.
+        self.edges.sort_unstable();
+        let (mut there, mut peak) = (0_i64, 0_i64);
+        for (_, step) in self.edges {
+            there += step;
+            peak = peak.max(there);
+        }
+        SessionSummary {
+            participants: self.participants,
+            peak: peak.unsigned_abs(),
+            participant_millis: self.participant_millis,
+        }
+    }
+}
+
+/// What these spans come to until `now`.
 pub fn summary(intervals: &[Interval], now: Timestamp) -> SessionSummary {
-    let counted = || intervals.iter().filter(|interval| counts(interval));
-    let mut edges: Vec<(Timestamp, i64)> = Vec::new();
-    for interval in counted() {
-        let Some(start) = interval.evidence.start() else { continue };
-        edges.push((start, 1));
-        edges.push((interval.evidence.end().unwrap_or(Timestamp::MAX), -1));
-    }
-    // Who leaves in the millisecond in which another joins was not there together with the other.
-    edges.sort_unstable();
-    let (mut there, mut peak) = (0_i64, 0_i64);
-    for (_, step) in edges {
-        there += step;
-        peak = peak.max(there);
-    }
-    let people = counted().filter(|interval| interval.usage_type() == Some(UsageType::ParticipantSeconds));
-    SessionSummary {
-        participants: counted().count() as u64,
-        peak: peak.unsigned_abs(),
-        participant_millis: people.map(|interval| millis(interval, now)).sum(),
-    }
+    let mut sums = Sums::default();
+    intervals.iter().for_each(|interval| sums.add(interval, now));
+    sums.summary()
 }
 
 /// The participants of a session as it shows them, by the time at which they joined.

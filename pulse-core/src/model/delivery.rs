@@ -86,8 +86,15 @@ impl Delivery {
         DeliveryId::derived(event.moment(), &["delivery", &event.to_string(), &endpoint.to_string(), origin])
     }
 
-    /// The delivery of an event to an endpoint from this origin, due at once.
-    pub fn new(event: &Event, endpoint: EndpointId, origin: String, priority: Priority, now: Timestamp) -> Self {
+    /// The delivery of an event to an endpoint from this origin, recorded `now` and due at `due_at`.
+    pub fn new(
+        event: &Event,
+        endpoint: EndpointId,
+        origin: String,
+        priority: Priority,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Self {
         Self {
             id: Self::id_of(event.id, endpoint, &origin),
             project_id: event.project_id,
@@ -98,7 +105,7 @@ impl Delivery {
             origin,
             prio: priority.number(),
             state: DeliveryState::new(),
-            due_at: Some(now),
+            due_at: Some(due_at),
             leased_until: None,
             created_at: now,
             finished_at: None,
@@ -187,9 +194,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The id of the attempt that is made under a lease.
-    pub fn id_of(delivery: DeliveryId, token: LeaseToken, started_at: Timestamp) -> AttemptId {
-        AttemptId::derived(started_at, &["attempt", &delivery.to_string(), &token.to_string()])
+    /// The id of the attempt that is made under a lease, sorted by when that began.
+    pub fn id_of(delivery: DeliveryId, token: LeaseToken) -> AttemptId {
+        AttemptId::derived(token.moment(), &["attempt", &delivery.to_string(), &token.to_string()])
     }
 }
 
@@ -209,7 +216,7 @@ pub struct DeliveryView {
     pub event_type: String,
     /// The event's room.
     pub room: Option<RoomName>,
-    /// What caused it: `first`, or `resend:` and what asked for it.
+    /// What caused it: `first`, or `resend:`, who asked for it, and the `Idempotency-Key` or id of the request.
     pub origin: String,
     /// Where it stands.
     pub status: Status,

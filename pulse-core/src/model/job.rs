@@ -31,6 +31,21 @@ pub enum JobKind {
     CancelDeliveries,
 }
 
+/// Whom to take out of which room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Which LiveKit.
+    pub cluster: String,
+    /// The room.
+    pub room: RoomName,
+    /// Who.
+    pub identity: String,
+    /// The connection.
+    pub sid: String,
+    /// Why: `banned` or `revoked`.
+    pub reason: String,
+}
+
 /// What else is to be known for a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "for")]
@@ -39,18 +54,7 @@ pub enum JobDetail {
     #[default]
     None,
     /// For [`JobKind::RemoveParticipant`], whose target is the project.
-    Removal {
-        /// Which LiveKit.
-        cluster: String,
-        /// The room.
-        room: RoomName,
-        /// Who.
-        identity: String,
-        /// The connection.
-        sid: String,
-        /// Why: `banned` or `revoked`.
-        reason: String,
-    },
+    Removal(Removal),
     /// For [`JobKind::AdoptUnclaimed`], whose target is the egress or ingress.
     Adoption {
         /// Which LiveKit.
@@ -97,6 +101,24 @@ impl Job {
     #[must_use]
     pub fn with(self, detail: JobDetail) -> Self {
         Self { detail, ..self }
+    }
+
+    /// The job that takes somebody out of a project's room, called for by the request of that id. It has the same id for the
+    /// same identity in the same room: one waits at a time.
+    pub fn removal(project: ProjectId, removal: Removal, now: Timestamp, request_id: &str) -> Self {
+        let Removal { cluster, room, identity, .. } = &removal;
+        let parts = ["removal", &project.to_string(), cluster, room.as_str(), identity];
+        Self {
+            id: JobId::derived(Timestamp::from_millis(0), &parts),
+            kind: JobKind::RemoveParticipant,
+            target_id: project.to_string(),
+            due_at: now,
+            created_at: now,
+            attempts: 0,
+            request_id: request_id.to_owned(),
+            detail: JobDetail::Removal(removal),
+            version: 0,
+        }
     }
 
     /// A job that is recorded `now`, is due at `due_at`, and comes from the request of that id.

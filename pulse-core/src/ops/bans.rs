@@ -102,24 +102,36 @@ impl Operation for CreateBan {
         let ban = self.ban(cx, project, existing.as_ref());
         let mut batch = Batch::new();
         batch.bump_generation();
-        match &existing {
-            Some(_) => ban.replace_in(&mut batch)?,
-            None if bans.count(project, MAX_BANS).await? >= MAX_BANS => {
-                return Err(Error::new(
-                    Code::Conflict,
-                    format!("the project has {MAX_BANS} bans, the most it can have"),
-                )
-                .hint("Delete bans that are not needed, or give bans an end."));
-            }
-            None => ban.insert_into(&mut batch)?,
+        if existing.is_some() {
+            ban.replace_in(&mut batch)?;
+        } else {
+            take_place(cx, project, &mut batch).await?;
+            ban.insert_into(&mut batch)?;
         }
         let there = cx.parts.intervals.open_of_identity(project, self.identity.as_str(), evict::MAX_REMOVALS).await?;
         let hit = |connection: &&_| evict::is_guest(connection) && is_from(connection, self.room_name.as_ref());
         let there: Vec<_> = there.iter().filter(hit).cloned().collect();
-        let removed = evict::remove(cx, &there, "banned", &mut batch)?;
+        let removed = evict::remove(cx, &there, "banned", &mut batch).await?;
         let trail = trail(tenant, existing.as_ref(), Some(&ban));
         Ok(Planned::write(ban, batch, trail).touching("participants", removed))
     }
+}
+
+/// Makes the batch one that adds a ban within the bound, however many are made at once; refuses when there are as many as
+/// there may be. What the set has counted is too high by the bans that ended by themselves, so it is not its word alone
+/// that refuses.
+async fn take_place(cx: &Cx<'_>, project: ProjectId, batch: &mut Batch) -> Result<()> {
+    let set = cx.parts.keys.key_set(project).await?;
+    if set.has_place_for_a_ban() {
+        set.add_ban(batch);
+        return Ok(());
+    }
+    let others = cx.parts.bans.count(project, MAX_BANS).await?;
+    if others < MAX_BANS {
+        return set.recount_bans(others, batch);
+    }
+    Err(Error::new(Code::Conflict, format!("the project has {MAX_BANS} bans, the most it can have"))
+        .hint("Delete bans that are not needed, or give bans an end."))
 }
 
 /// Whether the connection is in the room; in any when there is none.
@@ -189,6 +201,7 @@ impl Operation for DeleteBan {
         let mut batch = Batch::new();
         batch.bump_generation();
         batch.delete(Ban::COLLECTION, ban.document_id(), ban.version);
+        cx.parts.keys.key_set(ban.project_id).await?.remove_ban(&mut batch);
         let trail = trail(tenant, Some(&ban), None);
         Ok(Planned::write(ban, batch, trail))
     }

@@ -144,17 +144,16 @@ pub struct ListAttempts {
     /// The project; a project's key implies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<ProjectId>,
-}
-
-/// All attempts of one delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Attempts {
-    /// The attempts, oldest first.
-    pub data: Vec<AttemptView>,
+    /// Rows on the page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<PageLimit>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 impl Operation for ListAttempts {
-    type Output = Attempts;
+    type Output = Page<AttemptView>;
     const META: Meta = Meta::read(
         "deliveries.attempts",
         "/v1/webhooks/deliveries/{id}/attempts",
@@ -168,7 +167,8 @@ impl Operation for ListAttempts {
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Self::Output>> {
         let delivery = read(cx, self.id).await?;
-        let data = cx.parts.deliveries.attempts(delivery.project_id, delivery.id).await?;
-        Ok(Planned::read(Attempts { data }))
+        let deliveries = &cx.parts.deliveries;
+        let page = deliveries.attempts(delivery.project_id, delivery.id, self.limit, self.cursor.as_ref()).await?;
+        Ok(Planned::read(page))
     }
 }

@@ -135,9 +135,11 @@ async fn take_place(cx: &Cx<'_>, project: ProjectId, batch: &mut Batch) -> Resul
 /// Ends an endpoint: its health goes with it, and a job ends what waits for it. Tells how much that is.
 async fn end(cx: &Cx<'_>, endpoint: &Endpoint, batch: &mut Batch) -> Result<u64> {
     batch.delete(Endpoint::COLLECTION, endpoint.id, endpoint.version).bump_generation();
-    if let Some(health) = cx.parts.endpoints.health(endpoint.id).await? {
-        batch.delete(EndpointHealth::COLLECTION, endpoint.id, health.version);
-    }
+    match cx.parts.endpoints.health(endpoint.id).await? {
+        Some(health) => batch.delete(EndpointHealth::COLLECTION, endpoint.id, health.version),
+        // One that is written meanwhile must not stay.
+        None => batch.require(EndpointHealth::COLLECTION, endpoint.id, None),
+    };
     job(cx, JobKind::CancelDeliveries, endpoint.id, cx.now).insert_into(batch)?;
     pending(cx, endpoint.id).await
 }

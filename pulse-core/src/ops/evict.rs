@@ -1,44 +1,52 @@
 //! Taking out who is in a room and may not be there any more. The jobs stand in the batch of the change that calls for
 //! them: once it is committed, they are done, whatever happens to the daemon.
 
+use std::collections::BTreeMap;
+
 use crate::{
     error::Result,
+    id::JobId,
     media::token::Jti,
     model::{
         interval::{Interval, Subject},
-        job::{Job, JobDetail, JobKind},
+        job::{Job, Removal},
         revocation::Revocation,
     },
     op::Cx,
-    repo::{
-        Document as _,
-        revocations::{self, Issued},
-    },
+    repo::revocations::{self, Issued},
     store::Batch,
+    time::Timestamp,
 };
 
 /// The most connections that one call takes out itself. The reconciler judges whoever is left when it looks at their room.
 pub(super) const MAX_REMOVALS: usize = 500;
 
-/// Adds a job for each of the connections, and tells how many there are.
-pub(super) fn remove(cx: &Cx<'_>, connections: &[Interval], reason: &str, batch: &mut Batch) -> Result<u64> {
+/// Adds a job for everybody who has one of the connections, unless it waits already; tells how many connections there are.
+pub(super) async fn remove(cx: &Cx<'_>, connections: &[Interval], reason: &str, batch: &mut Batch) -> Result<u64> {
+    // Of two connections of one identity to one room, the later one is what is left.
+    let mut jobs: BTreeMap<JobId, (Option<Timestamp>, Job)> = BTreeMap::new();
     let mut count = 0;
     for connection in connections {
         let (Subject::Participant { identity, .. }, Some(room)) = (&connection.subject, &connection.room) else {
             continue;
         };
-        let detail = JobDetail::Removal {
+        let removal = Removal {
             cluster: connection.cluster.clone(),
             room: room.clone(),
             identity: identity.clone(),
             sid: connection.key.clone(),
             reason: reason.to_owned(),
         };
-        let entropy = cx.parts.entropy.as_ref();
-        let project = connection.project_id;
-        let job = Job::new(JobKind::RemoveParticipant, project, (cx.now, cx.now), &cx.call.request_id, entropy);
-        job.with(detail).insert_into(batch)?;
+        let job = Job::removal(connection.project_id, removal, cx.now, &cx.call.request_id);
+        let began = connection.evidence.start();
+        let latest = jobs.entry(job.id).or_insert_with(|| (began, job.clone()));
+        if latest.0 < began {
+            *latest = (began, job);
+        }
         count += 1;
+    }
+    for (_, job) in jobs.into_values() {
+        cx.parts.jobs.call_for(job, batch).await?;
     }
     Ok(count)
 }

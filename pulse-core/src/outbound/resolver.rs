@@ -4,12 +4,16 @@
 //! The name servers are those of `/etc/resolv.conf`, which is read again when it has changed. Names are absolute: a search
 //! list is for names of people on this network.
 
-use std::{net::IpAddr, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hickory_resolver::{
-    TokioResolver,
+    ResolverBuilder, TokioResolver,
     config::{LookupIpStrategy, ResolveHosts},
-    net::{DnsError, NetError},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{op::ResponseCode, rr::Name},
 };
 use parking_lot::Mutex;
@@ -42,11 +46,8 @@ impl std::fmt::Debug for Resolver {
 impl Resolver {
     /// All addresses of an absolute name, of both families, IPv4 first.
     pub(super) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Unresolved> {
-        // What cannot be written as a question to a name server is no name.
-        let mut name = Name::from_ascii(name).map_err(|_| Unresolved::NoSuchName)?;
-        name.set_fqdn(true);
-        let found = self.current().await?.lookup_ip(name).await;
-        found.map(|found| found.iter().collect()).map_err(|error| unresolved(&error))
+        let resolver = self.current().await?;
+        ask(&resolver, name).await
     }
 
     async fn current(&self) -> Result<Arc<TokioResolver>, Unresolved> {
@@ -62,12 +63,24 @@ impl Resolver {
     }
 }
 
+/// Asks for all addresses of an absolute name.
+pub(super) async fn ask(resolver: &TokioResolver, name: &str) -> Result<Vec<IpAddr>, Unresolved> {
+    // What cannot be written as a question to a name server is no name.
+    let mut name = Name::from_ascii(name).map_err(|_| Unresolved::NoSuchName)?;
+    name.set_fqdn(true);
+    let found = resolver.lookup_ip(name).await;
+    found.map(|found| found.iter().collect()).map_err(|error| unresolved(&error))
+}
+
 fn load() -> Result<TokioResolver, Unresolved> {
-    let failed = |error: NetError| {
+    TokioResolver::builder_tokio().and_then(tuned).map_err(|error| {
         tracing::warn!(%error, "the name servers of {RESOLV_CONF} cannot be used");
         Unresolved::ServerFailed
-    };
-    let mut builder = TokioResolver::builder_tokio().map_err(failed)?;
+    })
+}
+
+/// A resolver with Pulse's patience and memory.
+pub(super) fn tuned(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.timeout = PATIENCE;
     options.attempts = 1;
@@ -77,7 +90,7 @@ fn load() -> Result<TokioResolver, Unresolved> {
     options.negative_max_ttl = Some(LONGEST_NONE);
     // It is read where a look-up begins, each time anew.
     options.use_hosts_file = ResolveHosts::Never;
-    builder.build().map_err(failed)
+    builder.build()
 }
 
 fn unresolved(error: &NetError) -> Unresolved {

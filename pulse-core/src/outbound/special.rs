@@ -5,7 +5,8 @@
 //! Address Registries that are not globally reachable, what RFCs have withdrawn, and one address of a cloud that looks
 //! public and is not. For IPv6 the rule is turned around: only 2000::/3 is handed out as global unicast (IANA IPv6 Address
 //! Space), so everything else is refused, but for addresses of a NAT64 gateway (RFC 6052), which are what the IPv4 address
-//! inside them is.
+//! inside them is. A NAT64 with a prefix of its own network's cannot be told from the public internet here; such a gateway
+//! must not lead to private addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

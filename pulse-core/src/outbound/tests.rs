@@ -3,6 +3,7 @@
 mod exchange;
 mod forbidden;
 mod kept;
+mod resolver;
 mod tls;
 
 use std::{

@@ -1,6 +1,8 @@
 //! One reconciler a cluster: several daemons on one store take turns. The lease also keeps when the last good round was
 //! begun, so that a daemon that starts, or takes over, knows until when things were as they are on record.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,6 +24,9 @@ struct Lease {
     #[serde(skip)]
     version: u64,
 }
+
+/// Leases that are ended in one batch.
+const STEP: usize = 100;
 
 fn id_of(cluster: &str) -> String {
     format!("reconciler:{cluster}")
@@ -49,15 +54,30 @@ pub(super) struct Taken {
     pub(super) good_at: Option<Timestamp>,
 }
 
+/// For how long a cluster is taken.
+fn length(parts: &Parts) -> Duration {
+    parts.settings.pipeline.reconcile_every * 2
+}
+
+/// How long one look may last, so that it is over well before another daemon may begin one.
+pub(super) fn time_to_look(parts: &Parts) -> Duration {
+    length(parts) * 3 / 4
+}
+
 /// Takes or keeps the cluster for two rounds; `good_at` is when this daemon's last good round was begun. None when another
-/// daemon has it.
-pub(super) async fn take(parts: &Parts, cluster: &str, good_at: Option<Timestamp>) -> Result<Option<Taken>> {
+/// daemon has it, which cannot be when this one is `alone`: what is held then is left from one that crashed.
+pub(super) async fn take(
+    parts: &Parts,
+    cluster: &str,
+    good_at: Option<Timestamp>,
+    alone: bool,
+) -> Result<Option<Taken>> {
     let now = parts.clock.now();
     let held = get::<Lease>(&parts.store, &id_of(cluster)).await?;
-    if held.as_ref().is_some_and(|lease| lease.holder != parts.process_id && lease.until > now) {
+    if held.as_ref().is_some_and(|lease| lease.holder != parts.process_id && lease.until > now && !alone) {
         return Ok(None);
     }
-    let until = now.plus(parts.settings.pipeline.reconcile_every * 2);
+    let until = now.plus(length(parts));
     let version = held.as_ref().map_or(0, |lease| lease.version);
     let good_at = held.and_then(|lease| lease.good_at).max(good_at);
     let mine = Lease { cluster: cluster.to_owned(), holder: parts.process_id.clone(), until, good_at, version };
@@ -65,4 +85,24 @@ pub(super) async fn take(parts: &Parts, cluster: &str, good_at: Option<Timestamp
     if version == 0 { mine.insert_into(&mut batch) } else { mine.replace_in(&mut batch) }?;
     let committed = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
     Ok(committed.then_some(Taken { good_at }))
+}
+
+/// Ends this daemon's leases of clusters now, and records when the last good round over each was begun. What somebody else
+/// took in between is theirs.
+pub(super) async fn release(parts: &Parts, clusters: &[(String, Option<Timestamp>)]) -> Result<()> {
+    let now = parts.clock.now();
+    for some in clusters.chunks(STEP) {
+        let mut batch = Batch::new();
+        for (cluster, good_at) in some {
+            let held = get::<Lease>(&parts.store, &id_of(cluster)).await?;
+            if let Some(lease) = held.filter(|lease| lease.holder == parts.process_id && lease.until > now) {
+                let good_at = lease.good_at.max(*good_at);
+                Lease { until: now, good_at, ..lease }.replace_in(&mut batch)?;
+            }
+        }
+        if !batch.is_empty() {
+            parts.store.commit(batch, CommitMode::Apply).await?;
+        }
+    }
+    Ok(())
 }

@@ -17,9 +17,6 @@ use crate::{
     time::Timestamp,
 };
 
-/// Open spans that are looked at in one round.
-const OPEN: usize = 5_000;
-
 /// What a list says of one egress or one run of an ingress.
 struct Listed {
     /// Whether it goes on.
@@ -38,7 +35,7 @@ impl Round<'_> {
     /// Ends egresses and ingresses that have ended on LiveKit. A LiveKit without Redis has neither.
     pub(super) async fn media(&self) -> Result<()> {
         let parts = self.reconciler.plane.parts();
-        let open = parts.intervals.open_media(self.cluster, OPEN).await?;
+        let open = parts.intervals.open_media(self.cluster).await?;
         if open.is_empty() {
             return Ok(());
         }

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{GRACE, Round, end_between, tell::Edge, unanswered};
+use super::{
+    GRACE, Round, Seen, end_between,
+    tell::{CAUSE, Edge},
+    unanswered,
+};
 use crate::{
     error::Result,
     id::SessionId,
@@ -15,6 +19,7 @@ use crate::{
     model::{
         event_data::ParticipantKind,
         interval::{Evidence, Interval, Subject},
+        job::Job,
         session::{Absence, Gap, Session},
         tenant::Tenant,
     },
@@ -23,32 +28,30 @@ use crate::{
     time::Timestamp,
 };
 
-/// Open spans of one room that are looked at in one round; the rest comes in the next ones.
-const OPEN: usize = 5_000;
-
 impl Round<'_> {
-    /// Looks at a session that is live on record. Tells whether its people are as recorded.
-    pub(super) async fn session(&self, session: Session, room: Option<Room>, all: bool) -> Result<bool> {
-        let Some(room) = room else { return self.missing_room(session).await.map(|()| false) };
+    /// Looks at a session that is live on record.
+    pub(super) async fn session(&self, session: Session, room: Option<Room>) -> Result<Seen> {
+        let Some(room) = room else { return self.missing_room(session).await.map(|()| Seen::default()) };
         let parts = self.reconciler.plane.parts();
         let mut session = session;
         if session.absent.take().is_some() {
             let mut batch = Batch::new();
             session.replace_in(&mut batch)?;
             parts.store.commit(batch, CommitMode::Apply).await?;
-            return Ok(false);
+            return Ok(Seen::default());
         }
-        let open = parts.intervals.open_in(session.id, OPEN).await?;
+        let open = parts.intervals.open_in(session.id).await?;
         let people = |interval: &&Interval| {
             matches!(&interval.subject, Subject::Participant { participant_kind, .. }
                 if *participant_kind != ParticipantKind::Egress)
         };
         let counted = open.iter().filter(people).count();
         let waits = open.iter().any(|interval| interval.absent.is_some());
-        if !all && !waits && counted == room.participants as usize {
-            return Ok(true);
+        if !waits && counted == room.participants as usize && !self.is_unlisted(&room.sid) {
+            return Ok(Seen { agrees: true, listed: false });
         }
-        self.participants(&mut session, &room, open).await
+        let agrees = self.participants(&mut session, &room, open).await?;
+        Ok(Seen { agrees, listed: true })
     }
 
     /// The session's room was not in the list: once is noted, twice ends it.
@@ -71,7 +74,7 @@ impl Round<'_> {
             return Ok(());
         }
         let end = end_between(absent.last_seen_at, absent.since);
-        for interval in parts.intervals.open_in(session.id, OPEN).await? {
+        for interval in parts.intervals.open_in(session.id).await? {
             if matches!(interval.subject, Subject::Participant { .. }) {
                 self.lose(&tenant, &session, interval, end, absent).await?;
             }
@@ -82,7 +85,7 @@ impl Round<'_> {
     /// The latest moment at which a session was known to go on.
     async fn last_seen(&self, session: &Session) -> Result<Timestamp> {
         let parts = self.reconciler.plane.parts();
-        let open = parts.intervals.open_in(session.id, OPEN).await?;
+        let open = parts.intervals.open_in(session.id).await?;
         let signs = open.iter().flat_map(|interval| [interval.evidence.last_sign_at, interval.evidence.start()]);
         let known = [self.last_agreed(session), Some(session.started_at)];
         Ok(signs.chain(known).flatten().max().unwrap_or(session.started_at))
@@ -243,9 +246,12 @@ impl Round<'_> {
         };
         let Some(reason) = ingest::unwanted(parts, tenant, &who, self.began).await? else { return Ok(()) };
         let mut batch = Batch::new();
-        self.removal(session, &who, reason).insert_into(&mut batch)?;
-        parts.store.commit(batch, CommitMode::Apply).await?;
-        parts.wakes.jobs.notify_one();
+        let job = Job::removal(session.project_id, who.removal(self.cluster, reason), self.began, CAUSE);
+        if parts.jobs.call_for(job, &mut batch).await? {
+            // A conflict means that somebody else has just called for it.
+            parts.store.commit(batch, CommitMode::Apply).await?;
+            parts.wakes.jobs.notify_one();
+        }
         Ok(())
     }
 

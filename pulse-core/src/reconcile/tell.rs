@@ -6,7 +6,7 @@ use super::Round;
 use crate::{
     error::Result,
     id::{EventId, SessionId},
-    ingest::{Audience, NewEvent, Outbox, Presence, Recorder},
+    ingest::{Audience, NewEvent, Outbox, Recorder},
     model::{
         event_data::{EventData, ParticipantData, RoomData},
         interval::{Interval, Subject},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Who asked for the jobs that follow.
-const CAUSE: &str = "reconciler";
+pub(super) const CAUSE: &str = "reconciler";
 
 /// A beginning or an end that was found out.
 #[derive(Clone, Copy, Debug)]
@@ -174,14 +174,6 @@ impl Round<'_> {
         settling(self.reconciler.plane.parts(), id, self.began)
     }
 
-    /// The job that takes somebody out of a room.
-    pub(super) fn removal(&self, session: &Session, who: &Presence<'_>, reason: &str) -> Job {
-        let entropy = self.reconciler.plane.parts().entropy.as_ref();
-        let kind = JobKind::RemoveParticipant;
-        Job::new(kind, session.project_id, (self.began, self.began), CAUSE, entropy)
-            .with(who.removal(self.cluster, reason))
-    }
-
     /// Commits with another gap of the session.
     pub(super) async fn commit_with_gap(
         &self,
@@ -219,7 +211,7 @@ fn settling(parts: &Parts, id: SessionId, now: Timestamp) -> Job {
 
 /// Ends a session on a LiveKit that cannot be asked any more, as of when its last sign was.
 pub(super) async fn end_abandoned(parts: &Parts, session: Session) -> Result<()> {
-    let open = parts.intervals.open_in(session.id, 1_000).await?;
+    let open = parts.intervals.open_in(session.id).await?;
     let signs = open.iter().filter_map(|interval| interval.evidence.last_sign_at.or(interval.evidence.start()));
     let end = signs.max().unwrap_or(session.started_at);
     let mut batch = Batch::new();

@@ -1,4 +1,5 @@
 //! API keys in the store, and the guard that lets changes to one project's set of keys commit one after the other.
+//! The guard counts the project's bans, too.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,9 +8,12 @@ use super::{Document, all, document_basics, get, page};
 use crate::{
     error::Result,
     id::{KeyId, ProjectId},
-    model::api_key::{ApiKey, KeyState},
+    model::{
+        api_key::{ApiKey, KeyState},
+        ban::MAX_BANS,
+    },
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Batch, Collection, Scan, SharedStore, schema},
+    store::{Batch, Collection, Scan, SharedStore, Write, schema},
 };
 
 impl Document for ApiKey {
@@ -25,10 +29,13 @@ impl Document for ApiKey {
 }
 
 /// One document a project: who changes the project's keys, or adds a webhook endpoint, replaces it, so that two changes at
-/// once cannot both commit.
+/// once cannot both commit. Bans are counted in it, and nobody waits for anybody there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeySet {
     project_id: ProjectId,
+    /// No fewer than the project's bans, and more by those that ended by themselves; nobody has counted when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bans: Option<u64>,
     #[serde(skip)]
     version: u64,
 }
@@ -53,6 +60,41 @@ impl KeySet {
     pub fn guard(&self, batch: &mut Batch) -> Result<()> {
         if self.version == 0 { self.insert_into(batch) } else { self.replace_in(batch) }
     }
+
+    /// Whether there is a place for another ban, without a look at the bans.
+    pub fn has_place_for_a_ban(&self) -> bool {
+        self.bans.is_some_and(|bans| bans < MAX_BANS)
+    }
+
+    /// Counts a ban that the batch adds: for a set that [has a place](Self::has_place_for_a_ban). When others take it
+    /// meanwhile, the batch is out of bounds.
+    pub fn add_ban(&self, batch: &mut Batch) {
+        self.count_ban(1, batch);
+    }
+
+    /// Counts this many bans beside the one that the batch adds, in place of what was counted before. The batch holds only
+    /// while nobody else adds one.
+    pub fn recount_bans(self, others: u64, batch: &mut Batch) -> Result<()> {
+        Self { bans: Some(others + 1), ..self }.guard(batch)
+    }
+
+    /// Counts a ban less, if any are counted.
+    pub fn remove_ban(&self, batch: &mut Batch) {
+        if self.bans.is_some_and(|bans| bans > 0) {
+            self.count_ban(-1, batch);
+        }
+    }
+
+    fn count_ban(&self, by: i64, batch: &mut Batch) {
+        batch.push(Write::Increment {
+            collection: Self::COLLECTION,
+            id: self.document_id(),
+            field: "bans",
+            by,
+            min: Some(0),
+            max: i64::try_from(MAX_BANS).ok(),
+        });
+    }
 }
 
 /// Reads keys.
@@ -71,10 +113,10 @@ impl ApiKeys {
         found.map(ApiKey::from_stored).transpose()
     }
 
-    /// The guard of the project's set of keys, and of its number of webhook endpoints.
+    /// The guard of the project's set of keys, and of its numbers of webhook endpoints and of bans.
     pub async fn key_set(&self, project: ProjectId) -> Result<KeySet> {
         let stored = get(&self.0, &project.to_string()).await?;
-        Ok(stored.unwrap_or(KeySet { project_id: project, version: 0 }))
+        Ok(stored.unwrap_or(KeySet { project_id: project, bans: None, version: 0 }))
     }
 
     /// The project's keys that are not revoked, oldest first: at most [`MAX_LIVE_KEYS`](crate::model::api_key::MAX_LIVE_KEYS)

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Document, all, document_basics, get, page};
+use super::{Document, document_basics, get, page};
 use crate::{
     deliver::state::Status,
     error::Result,
@@ -14,9 +14,6 @@ use crate::{
     store::{Collection, Condition, Order, Scan, SharedStore, Stored, schema},
     time::Timestamp,
 };
-
-/// The most attempts of one delivery that are shown: the longest schedule and many interruptions.
-const MAX_ATTEMPTS: usize = 200;
 
 impl Document for Delivery {
     const COLLECTION: &'static Collection = &schema::DELIVERIES;
@@ -65,6 +62,31 @@ pub struct Due {
     pub rows: Vec<Stored>,
     /// When the next one is due, if more are pending.
     pub next: Option<Timestamp>,
+    /// Whether a first attempt is among what is pending beside the rows.
+    pub next_is_first: bool,
+}
+
+impl Due {
+    fn note_next(&mut self, at: Timestamp, priority: Priority) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        self.next_is_first |= priority == Priority::First;
+    }
+}
+
+/// An endpoint for which something is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// When the first of it is or was due.
+    pub due_at: Timestamp,
+    /// Whether a first attempt is among it.
+    pub first: bool,
+}
+
+/// When a pending row is due. One without a moment that reads is due: whoever claims it finds out.
+fn due_at(row: &Stored, now: Timestamp) -> Timestamp {
+    row.doc["due_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(now)
 }
 
 /// Reads deliveries.
@@ -77,37 +99,44 @@ impl Deliveries {
         Ok(get::<Delivery>(&self.0, &id.to_string()).await?.filter(|delivery| delivery.project_id == project))
     }
 
-    /// Up to `limit` deliveries of an endpoint that are due at `now`, the more urgent first, and when the next one is.
-    pub async fn due(&self, endpoint: EndpointId, now: Timestamp, limit: usize) -> Result<Due> {
+    /// Up to `limit` deliveries of an endpoint that are due at `now`, the more urgent first, and when the next one is;
+    /// first attempts alone when `firsts_only`.
+    pub async fn due(&self, endpoint: EndpointId, now: Timestamp, limit: usize, firsts_only: bool) -> Result<Due> {
         let mut due = Due::default();
         for priority in Priority::ALL {
-            let left = limit - due.rows.len();
-            if left == 0 {
-                // There may be more, and who comes for it will see.
-                due.next = Some(now);
-                break;
-            }
-            let prefix = vec![endpoint.to_string().into(), priority.number().into()];
-            let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
+            let may_take = priority == Priority::First || !firsts_only;
+            let left = if may_take { limit - due.rows.len() } else { 0 };
             // One more than is wanted tells when the next is due.
-            let rows = self.0.scan(Scan { limit: left + 1, order: Order::Ascending, ..scan }).await?.rows;
-            for row in rows {
-                // A row without a moment that reads is due: whoever claims it finds out.
-                let at = row.doc["due_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(now);
-                if at <= now && due.rows.len() < limit {
-                    due.rows.push(row);
-                } else {
-                    due.next = Some(due.next.map_or(at, |next: Timestamp| next.min(at)));
+            for row in self.first_pending(endpoint, priority, left + 1).await? {
+                let at = due_at(&row, now);
+                if at > now || due.rows.len() == limit || !may_take {
+                    due.note_next(at, priority);
                     break;
                 }
+                due.rows.push(row);
+            }
+            if due.next.is_some_and(|next| next <= now) {
+                break;
             }
         }
         Ok(due)
     }
 
+    /// Up to `limit` pending deliveries of an endpoint that have this priority, those that are due first.
+    async fn first_pending(&self, endpoint: EndpointId, priority: Priority, limit: usize) -> Result<Vec<Stored>> {
+        let prefix = vec![endpoint.to_string().into(), priority.number().into()];
+        let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
+        Ok(self.0.scan(Scan { limit, order: Order::Ascending, ..scan }).await?.rows)
+    }
+
     /// Up to `cap` endpoints that have something pending, after that of id `after`, in the order of their ids: one
-    /// look-up each, however much is pending.
-    pub async fn endpoints_with_work(&self, after: Option<EndpointId>, cap: usize) -> Result<Vec<EndpointId>> {
+    /// look-up for each that has something due at `now`, a few for the others, however much is pending.
+    pub async fn endpoints_with_work(
+        &self,
+        after: Option<EndpointId>,
+        now: Timestamp,
+        cap: usize,
+    ) -> Result<Vec<Waiting>> {
         let mut found = Vec::new();
         let mut from = after.map(|id| Value::from(id.to_string() + "\u{1}"));
         while found.len() < cap {
@@ -116,22 +145,25 @@ impl Deliveries {
             let Some(row) = self.0.scan(scan).await?.rows.into_iter().next() else { break };
             let text = row.doc["endpoint_id"].as_str().unwrap_or_default();
             from = Some(Value::from(format!("{text}\u{1}")));
-            found.extend(text.parse::<EndpointId>().ok());
+            if let Ok(endpoint) = text.parse() {
+                found.push(self.waiting(endpoint, &row, now).await?);
+            }
         }
         Ok(found)
     }
 
-    /// When the first of an endpoint's pending deliveries is or was due.
-    pub async fn first_due(&self, endpoint: EndpointId) -> Result<Option<Timestamp>> {
-        let mut first = None;
-        for priority in Priority::ALL {
-            let prefix = vec![endpoint.to_string().into(), priority.number().into()];
-            let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
-            let rows = self.0.scan(Scan { limit: 1, order: Order::Ascending, ..scan }).await?.rows;
-            let at = rows.first().and_then(|row| row.doc["due_at"].as_str()?.parse::<Timestamp>().ok());
-            first = [first, at].into_iter().flatten().min();
+    /// What waits for an endpoint of which this row is the first.
+    async fn waiting(&self, endpoint: EndpointId, row: &Stored, now: Timestamp) -> Result<Waiting> {
+        let of_row = row.doc["prio"].as_i64().unwrap_or_default();
+        let mut due = due_at(row, now);
+        for priority in Priority::ALL.into_iter().filter(|priority| priority.number() > of_row) {
+            if due <= now {
+                break;
+            }
+            let next = self.first_pending(endpoint, priority, 1).await?;
+            due = next.first().map_or(due, |next| due.min(due_at(next, now)));
         }
-        Ok(first)
+        Ok(Waiting { endpoint, due_at: due, first: of_row == Priority::First.number() })
     }
 
     /// Up to `cap` deliveries that are leased until `until` at the latest; all that are leased when it is `None`.
@@ -142,9 +174,10 @@ impl Deliveries {
         Ok(self.0.scan(scan).await?.rows)
     }
 
-    /// Up to `cap` pending deliveries of an endpoint.
-    pub async fn pending(&self, endpoint: EndpointId, cap: usize) -> Result<Vec<Delivery>> {
-        all(&self.0, "pending", vec![endpoint.to_string().into()], cap).await
+    /// Up to `cap` pending deliveries of an endpoint, as they are stored.
+    pub async fn pending(&self, endpoint: EndpointId, cap: usize) -> Result<Vec<Stored>> {
+        let scan = Scan::new(Delivery::COLLECTION, "pending", vec![endpoint.to_string().into()]);
+        Ok(self.0.scan(Scan { limit: cap, ..scan }).await?.rows)
     }
 
     /// How many deliveries of an endpoint are pending, counted up to `cap`.
@@ -185,9 +218,18 @@ impl Deliveries {
         page::<Delivery, _>(&self.0, scan, &binding, limit, cursor, Delivery::view).await
     }
 
-    /// The attempts of one of the project's deliveries, oldest first.
-    pub async fn attempts(&self, project: ProjectId, delivery: DeliveryId) -> Result<Vec<AttemptView>> {
-        let found: Vec<Attempt> = all(&self.0, "delivery", vec![delivery.to_string().into()], MAX_ATTEMPTS).await?;
-        Ok(found.iter().filter(|attempt| attempt.project_id == project).map(Attempt::view).collect())
+    /// A page of the attempts of one of the project's deliveries, oldest first.
+    pub async fn attempts(
+        &self,
+        project: ProjectId,
+        delivery: DeliveryId,
+        limit: Option<PageLimit>,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<AttemptView>> {
+        let mut scan = Scan::new(Attempt::COLLECTION, "delivery", vec![delivery.to_string().into()]);
+        scan.order = Order::Ascending;
+        scan.filter.push(Condition::Eq("project_id", project.to_string().into()));
+        let binding = CursorBinding::new("attempts", &(project, delivery));
+        page::<Attempt, _>(&self.0, scan, &binding, limit, cursor, Attempt::view).await
     }
 }

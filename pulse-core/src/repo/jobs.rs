@@ -1,10 +1,12 @@
 //! The queue of work for later.
 
-use super::{Document, document_basics};
+use std::time::Duration;
+
+use super::{Document, document_basics, get};
 use crate::{
     error::Result,
     model::job::Job,
-    store::{Claim, Collection, SharedStore, schema},
+    store::{Batch, Claim, Collection, SharedStore, schema},
     time::Timestamp,
 };
 
@@ -19,8 +21,20 @@ impl Document for Job {
 pub struct Jobs(pub SharedStore);
 
 impl Jobs {
-    /// Takes up to `limit` due jobs out of the queue for `lease_millis`.
-    pub async fn claim(&self, now: Timestamp, limit: usize, lease_millis: u64) -> Result<Vec<Job>> {
+    /// Adds a job with an id of its own making to a batch, unless it waits there already: as it is, that is, and not after a
+    /// failure. What waits for something else, or has failed, begins anew. Tells whether there is anything to commit.
+    pub async fn call_for(&self, job: Job, batch: &mut Batch) -> Result<bool> {
+        match get::<Job>(&self.0, &job.document_id()).await? {
+            None => job.insert_into(batch)?,
+            Some(waiting) if waiting.detail == job.detail && waiting.attempts == 0 => return Ok(false),
+            Some(waiting) => Job { version: waiting.version, ..job }.replace_in(batch)?,
+        }
+        Ok(true)
+    }
+
+    /// Takes up to `limit` due jobs out of the queue for as long as `lease`.
+    pub async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Job>> {
+        let lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         let claim = Claim { collection: Job::COLLECTION, limit, lease_millis };
         self.0.claim(claim, now).await?.into_iter().map(Job::from_stored).collect()
     }

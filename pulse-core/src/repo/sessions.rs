@@ -12,11 +12,11 @@ use crate::{
         session::Session,
     },
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Collection, Condition, Order, Scan, SharedStore, schema},
+    store::{Collection, Condition, Order, Position, Scan, SharedStore, schema},
     time::Timestamp,
 };
 
-/// The most spans of one session that are read at once.
+/// The most spans of one session that are shown.
 pub const MAX_SPANS: usize = 20_000;
 /// Spans that one scan reads.
 const PAGE: usize = 1_000;
@@ -140,7 +140,7 @@ impl Sessions {
         let mut scan = Scan::new(Session::COLLECTION, "live", vec![cluster.into()]);
         scan.order = Order::Ascending;
         scan.limit = cap;
-        scan.after = after.map(|id| crate::store::Position { key: Vec::new(), id: id.to_string() });
+        scan.after = after.map(|id| Position { key: Vec::new(), id: id.to_string() });
         self.0.scan(scan).await?.rows.into_iter().map(Session::from_stored).collect()
     }
 }
@@ -155,23 +155,71 @@ impl Intervals {
         get(&self.0, &Interval::id_of(cluster, kind, key).to_string()).await
     }
 
+    /// A run of an ingress on a cluster: one that is on record, if any is.
+    pub async fn run_of_ingress(&self, cluster: &str, ingress: &str) -> Result<Option<Interval>> {
+        let mut scan =
+            Scan { limit: 1, ..Scan::new(Interval::COLLECTION, "key", vec![cluster.into(), "ingress".into()]) };
+        // The key of a run is the ingress's id, a slash, and the run; 0 is the character after the slash.
+        scan.from = Some(format!("{ingress}/").into());
+        scan.to = Some(format!("{ingress}0").into());
+        self.0.scan(scan).await?.rows.into_iter().next().map(Interval::from_stored).transpose()
+    }
+
     /// The spans of a session, up to [`MAX_SPANS`].
     pub async fn of_session(&self, session: SessionId) -> Result<Vec<Interval>> {
         all(&self.0, "session", vec![session.to_string().into()], MAX_SPANS).await
     }
 
+    /// A page of the spans of a session, and where the next one begins: the way to all of them, however many there are.
+    pub async fn page_of_session(
+        &self,
+        session: SessionId,
+        after: Option<Position>,
+    ) -> Result<(Vec<Interval>, Option<Position>)> {
+        self.page("session", vec![session.to_string().into()], after).await
+    }
+
     /// Up to `cap` open spans of a session.
-    pub async fn open_in(&self, session: SessionId, cap: usize) -> Result<Vec<Interval>> {
+    pub async fn some_open_in(&self, session: SessionId, cap: usize) -> Result<Vec<Interval>> {
         all(&self.0, "session_open", vec![session.to_string().into(), 1.into()], cap).await
     }
 
-    /// Up to `cap` open egresses and runs of ingresses on a cluster.
-    pub async fn open_media(&self, cluster: &str, cap: usize) -> Result<Vec<Interval>> {
-        let mut found = Vec::new();
-        for kind in ["egress", "ingress"] {
-            found.extend(all::<Interval>(&self.0, "open", vec![cluster.into(), kind.into()], cap).await?);
-        }
+    /// All open spans of a session.
+    pub async fn open_in(&self, session: SessionId) -> Result<Vec<Interval>> {
+        self.every("session_open", vec![session.to_string().into(), 1.into()]).await
+    }
+
+    /// All open egresses and runs of ingresses on a cluster.
+    pub async fn open_media(&self, cluster: &str) -> Result<Vec<Interval>> {
+        let mut found = self.every("open", vec![cluster.into(), "egress".into()]).await?;
+        found.extend(self.every("open", vec![cluster.into(), "ingress".into()]).await?);
         Ok(found)
+    }
+
+    /// Every span under a prefix of an index, read page by page.
+    async fn every(&self, index: &'static str, prefix: Vec<Value>) -> Result<Vec<Interval>> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = self.page(index, prefix.clone(), after).await?;
+            found.extend(page);
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        index: &'static str,
+        prefix: Vec<Value>,
+        after: Option<Position>,
+    ) -> Result<(Vec<Interval>, Option<Position>)> {
+        let scan =
+            Scan { limit: PAGE, order: Order::Ascending, after, ..Scan::new(Interval::COLLECTION, index, prefix) };
+        let rows = self.0.scan(scan).await?;
+        let page = rows.rows.into_iter().map(Interval::from_stored).collect::<Result<_>>()?;
+        Ok((page, rows.next))
     }
 
     /// Up to `cap` open connections of an identity in a project.

@@ -201,7 +201,7 @@ pub static API_KEYS: Collection = Collection {
 };
 
 /// One document a project, replaced by every change to its set of keys and by every new webhook endpoint: two changes at
-/// once cannot both commit.
+/// once cannot both commit. It counts the project's bans, too.
 pub static KEY_SETS: Collection =
     Collection { name: "key_sets", fields: &[text("project_id")], indexes: &[], expires: None, log: None };
 

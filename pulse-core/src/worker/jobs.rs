@@ -3,17 +3,14 @@
 //!
 //! A job is done in bounded batches and may be done twice: each step looks at what is there and does what is left.
 
-use std::time::Duration;
-
 use crate::{
-    deliver::state::{Input, Step, step},
+    deliver::ending::cancel_all,
     error::Result,
     id::{EndpointId, OrgId, ProjectId},
     ingest,
     model::{
         api_key::ApiKey,
         audit::Target,
-        delivery::Delivery,
         job::{Job, JobKind},
         organization::Organization,
         project::{Project, ProjectState},
@@ -26,44 +23,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// Jobs that are claimed at once.
-const CLAIM: usize = 10;
-/// For how long a claimed job is nobody else's.
-const LEASE_MILLIS: u64 = 30_000;
 /// Documents that one batch touches at most.
 const STEP: usize = 100;
-/// The longest pause before a failed job is tried again.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
-
-/// Claims due jobs and does them; tells how many.
-pub(super) async fn run(pipeline: &Pipeline) -> Result<usize> {
-    let parts = pipeline.plane.parts();
-    let jobs = parts.jobs.claim(parts.clock.now(), CLAIM, LEASE_MILLIS).await?;
-    let count = jobs.len();
-    for job in jobs {
-        let kind =
-            serde_json::to_value(job.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-        let result = one(pipeline, &job).await;
-        parts.metrics.jobs.with_label_values(&[kind.as_str(), if result.is_ok() { "done" } else { "failed" }]).inc();
-        let mut batch = Batch::new();
-        match result {
-            Ok(()) => {
-                batch.delete(Job::COLLECTION, job.document_id(), job.version);
-            }
-            Err(error) => {
-                tracing::warn!(job = %job.id, kind, error = %error, cause = ?error.cause().map(ToString::to_string), "a job failed");
-                let pause = Duration::from_secs(1 << job.attempts.clamp(0, 12)).min(MAX_PAUSE);
-                let next = Job { attempts: job.attempts + 1, due_at: parts.clock.now().plus(pause), ..job };
-                next.replace_in(&mut batch)?;
-            }
-        }
-        // Stale means that the lease was over and somebody else has the job: it is theirs then.
-        parts.store.commit(batch, CommitMode::Apply).await?;
-    }
-    Ok(count)
-}
-
-async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
+/// Does a job.
+pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
     let plane = &*pipeline.plane;
     match job.kind {
         JobKind::DeleteChildren => delete_children(plane, parse(&job.target_id)?).await,
@@ -278,23 +241,7 @@ async fn cancel_deliveries(plane: &ControlPlane, id: EndpointId) -> Result<()> {
     if parts.endpoints.find(id).await?.is_some() {
         return Ok(());
     }
-    loop {
-        let waiting = parts.deliveries.pending(id, STEP).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let mut batch = Batch::new();
-        for delivery in waiting {
-            let schedule = &parts.settings.pipeline.schedule;
-            if let Step::Moved(moved) = step(&delivery.state, Input::Cancel, schedule, 0.0) {
-                let ended =
-                    Delivery { state: moved.to, due_at: None, finished_at: Some(parts.clock.now()), ..delivery };
-                ended.replace_in(&mut batch)?;
-                parts.metrics.deliveries.with_label_values(&[moved.to.status.name()]).inc();
-            }
-        }
-        commit(plane, batch).await?;
-    }
+    cancel_all(parts, id).await
 }
 
 fn append_audit(

@@ -1,6 +1,7 @@
 //! What the benchmarks share: rows of the report, and small statistics.
 
 pub(crate) mod http;
+pub(crate) mod pipeline;
 pub(crate) mod process;
 pub(crate) mod store;
 
@@ -18,36 +19,48 @@ pub(crate) enum Better {
 /// One line of the report.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) what: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) measured: f64,
-    pub(crate) least: f64,
-    pub(crate) aim: f64,
-    pub(crate) better: Better,
-    pub(crate) note: String,
+    what: String,
+    unit: &'static str,
+    measured: f64,
+    /// What it must be at least; none where the figure is only told.
+    least: Option<f64>,
+    aim: Option<f64>,
+    better: Better,
+    note: String,
 }
 
 impl Row {
     /// A figure of which more is better; `bounds` are what it must be at least, and the aim.
     pub(crate) fn more(
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         measured: f64,
         bounds: (f64, f64),
         note: String,
     ) -> Self {
-        Self { what, unit, measured, least: bounds.0, aim: bounds.1, better: Better::More, note }
+        let (what, least, aim) = (what.into(), Some(bounds.0), Some(bounds.1));
+        Self { what, unit, measured, least, aim, better: Better::More, note }
     }
 
     /// A figure of which less is better.
     pub(crate) fn less(
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         measured: f64,
         bounds: (f64, f64),
         note: String,
     ) -> Self {
         Self { better: Better::Less, ..Self::more(what, unit, measured, bounds, note) }
+    }
+
+    /// A figure that stands beside the others and has no bounds.
+    pub(crate) fn told(what: impl Into<String>, unit: &'static str, measured: f64, note: String) -> Self {
+        Self { least: None, aim: None, ..Self::more(what, unit, measured, (0.0, 0.0), note) }
+    }
+
+    /// The same with nothing but an aim: to miss it fails nothing.
+    pub(crate) fn only_aimed_at(self) -> Self {
+        Self { least: None, ..self }
     }
 
     fn reaches(&self, bound: f64) -> bool {
@@ -59,19 +72,22 @@ impl Row {
 
     /// Whether the figure is what it must be at least.
     pub(crate) fn holds(&self) -> bool {
-        self.reaches(self.least)
+        self.least.is_none_or(|least| self.reaches(least))
     }
 }
 
 impl fmt::Display for Row {
     /// A row of the report's table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match (self.reaches(self.aim), self.holds()) {
-            (true, _) => "aim",
-            (false, true) => "holds",
-            (false, false) => "MISSED",
+        let verdict = match (self.least, self.aim.is_some_and(|aim| self.reaches(aim)), self.holds()) {
+            (_, true, _) => "aim",
+            (None, false, _) => "told",
+            (Some(_), false, true) => "holds",
+            (Some(_), false, false) => "MISSED",
         };
-        let Self { what, unit, measured, least, aim, note, .. } = self;
+        let bound = |bound: Option<f64>| bound.map_or_else(String::new, |bound| bound.to_string());
+        let Self { what, unit, measured, note, .. } = self;
+        let (least, aim) = (bound(self.least), bound(self.aim));
         write!(f, "| {what} | {measured:.2} {unit} | {least} | {aim} | {verdict} | {note} |")
     }
 }

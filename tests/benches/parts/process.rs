@@ -8,10 +8,19 @@ use std::{
 
 use super::{Row, binary, http, median, store};
 
-/// Resident memory in MiB.
-fn resident(process: u32) -> f64 {
+/// Resident memory in MiB, now.
+pub(crate) fn resident(process: u32) -> f64 {
+    memory(process, "VmRSS:")
+}
+
+/// The most resident memory that there has been, in MiB.
+pub(crate) fn resident_at_most(process: u32) -> f64 {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, figure: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("the figure");
     line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
 }
 

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use pulse_core::{
+    access::Caller,
     error::Code,
-    model::endpoint::EndpointHealth,
+    id::LeaseToken,
+    model::{
+        delivery::{Attempt, AttemptResult, Trigger},
+        endpoint::EndpointHealth,
+    },
     ops::deliveries::ResendDelivery,
     plane::Answer,
     repo::Document as _,
@@ -108,6 +113,61 @@ async fn an_attempt_that_failed_is_on_record() {
 }
 
 #[tokio::test]
+async fn the_attempts_of_a_delivery_come_in_pages_oldest_first() {
+    const MADE: u32 = 203;
+    let t = TestPlane::new().await;
+    let (c, endpoint) = with_endpoint(&t).await;
+    let sent = test(&t, &c, &endpoint).await;
+    let (delivery, other) = (text(&sent, "delivery_id"), test(&t, &c, &endpoint).await);
+    let (now, entropy) = (t.plane.parts().clock.now(), t.plane.parts().entropy.as_ref());
+    let mut batch = Batch::new();
+    for number in 1..=MADE {
+        let started_at = now.plus(Duration::from_secs(number.into()));
+        let lease_token = LeaseToken::new(started_at, entropy);
+        let delivery_id = delivery.parse().expect("an id");
+        let attempt = Attempt {
+            id: Attempt::id_of(delivery_id, lease_token),
+            project_id: c.id(),
+            delivery_id,
+            endpoint_id: endpoint.parse().expect("an id"),
+            lease_token,
+            number,
+            trigger: Trigger::Retry,
+            result: AttemptResult::Interrupted,
+            late: false,
+            started_at,
+            duration_millis: 1,
+            remote_ip: None,
+            status_code: None,
+            error: None,
+            error_detail: None,
+            response_headers: Vec::new(),
+            response_body: None,
+            expires_at: now.plus(Duration::from_secs(86_400)),
+            version: 0,
+        };
+        attempt.insert_into(&mut batch).expect("encodes");
+    }
+    t.store.commit(batch, CommitMode::Apply).await.expect("commits");
+    let page =
+        async |of: &str, query: String| t.send(&c.caller, "deliveries.attempts", &[("id", of)], &query, "").await;
+    let (mut numbers, mut sizes, mut query) = (Vec::new(), Vec::new(), "limit=100".to_owned());
+    loop {
+        let got = page(delivery, query).await.expect("lists");
+        let rows = got["data"].as_array().expect("rows");
+        numbers.extend(rows.iter().map(|row| row["number"].as_u64().expect("a number")));
+        sizes.push(rows.len());
+        let Some(next) = got["next_cursor"].as_str() else { break };
+        query = format!("limit=100&cursor={next}");
+    }
+    assert_eq!((sizes, numbers), (vec![100, 100, 3], (1..=u64::from(MADE)).collect()));
+    let first = page(delivery, String::new()).await.expect("lists");
+    assert_eq!(first["data"].as_array().map(Vec::len), Some(20), "as any list");
+    let foreign = page(text(&other, "delivery_id"), format!("cursor={}", text(&first, "next_cursor"))).await;
+    assert_eq!(refused(foreign), Code::BadCursor, "a cursor of another delivery's attempts");
+}
+
+#[tokio::test]
 async fn the_same_request_to_send_once_more_makes_one_delivery() {
     let t = TestPlane::new().await;
     let (c, endpoint) = with_endpoint(&t).await;
@@ -124,16 +184,37 @@ async fn the_same_request_to_send_once_more_makes_one_delivery() {
         Answer::DryRun(_) => panic!("it was a dry run"),
     };
     let one = done(with("req-1", Some("key-1"))).await;
-    assert_eq!((one.origin.as_str(), one.event_id.to_string()), ("resend:key-1", text(&sent, "event_id").to_owned()));
+    assert_eq!(one.origin, format!("resend:{}:key-1", c.caller.id()));
+    assert_eq!(one.event_id.to_string(), text(&sent, "event_id"));
     assert_eq!(done(with("req-2", Some("key-1"))).await.id, one.id, "the stored answer");
     // After the stored answer is gone, the delivery itself tells.
     t.advance(Duration::from_secs(25 * 3600)).await;
     assert_eq!(done(with("req-3", Some("key-1"))).await.id, one.id);
     let two = done(with("req-4", None)).await;
-    assert_eq!(two.origin, "resend:req-4");
+    assert_eq!(two.origin, format!("resend:{}:req-4", c.caller.id()));
     let (a, b) = tokio::join!(done(with("req-5", None)), done(with("req-5", None)));
     assert_eq!(a.id, b.id, "two at once");
     assert_eq!(list(&t, &c, &format!("event_id={}", text(&sent, "event_id"))).await.len(), 4);
+}
+
+#[tokio::test]
+async fn two_callers_who_use_the_same_words_each_send_once_more() {
+    let t = TestPlane::new().await;
+    let (c, endpoint) = with_endpoint(&t).await;
+    let sent = test(&t, &c, &endpoint).await;
+    let body = json!({ "id": sent["delivery_id"], "project_id": c.id() });
+    let resend: ResendDelivery = serde_json::from_value(body).expect("valid");
+    let by = async |caller: &Caller, key: Option<&str>| {
+        let mut call = t.call(caller);
+        call.idempotency_key = key.map(str::to_owned);
+        t.plane.execute(&call, &resend).await.map(Answer::into_output).expect("sends").id
+    };
+    for key in [Some("key-1"), None] {
+        let (own, other) = (by(&c.caller, key).await, by(&operator(), key).await);
+        assert_ne!(own, other, "with {key:?} the one was taken for the other");
+        assert_eq!((by(&c.caller, key).await, by(&operator(), key).await), (own, other), "each makes one");
+    }
+    assert_eq!(list(&t, &c, "").await.len(), 5);
 }
 
 #[tokio::test]

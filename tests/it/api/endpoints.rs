@@ -1,15 +1,21 @@
 //! Webhook endpoints: their fields and bounds, their states, their secrets, and that nobody else sees them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pulse_core::{
+    access::Caller,
     error::Code,
     model::endpoint::{Endpoint, EndpointHealth, MAX_ENDPOINTS},
     op::Operation as _,
     ops::endpoints::{CreateEndpoint, DeleteEndpoint, RotateSecret},
     plane::Answer,
     repo::Document as _,
-    store::{Batch, CommitMode, schema},
+    store::{
+        Batch, CommitMode, SharedStore,
+        memory::MemoryStore,
+        schema,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
 };
 use pulse_tests::plane::{Customer, TestPlane, operator};
 use serde_json::{Value, json};
@@ -18,9 +24,20 @@ use super::{bad_fields, refused};
 
 const URL: &str = "https://hooks.example/in";
 
-/// Does an operation about one endpoint, with its project's key.
+/// Does an operation about one endpoint, with a key of its project that may.
 async fn on(t: &TestPlane, c: &Customer, op: &str, id: &str, body: Value) -> pulse_core::Result<Value> {
-    t.send(&c.caller, op, &[("id", id)], "", &body.to_string()).await
+    let caller = match op {
+        "endpoints.rotate_secret" => key_with(t, c, "webhooks:secrets").await,
+        _ => c.caller.clone(),
+    };
+    t.send(&caller, op, &[("id", id)], "", &body.to_string()).await
+}
+
+/// A key of the project with this scope alone.
+async fn key_with(t: &TestPlane, c: &Customer, scope: &str) -> Caller {
+    let body = json!({ "name": "one scope", "scopes": [scope] }).to_string();
+    let made = t.send(&operator(), "keys.create", &[("id", &c.id().to_string())], "", &body).await.expect("creates");
+    t.login(made["pulse_api_secret"].as_str().expect("shown")).await.expect("works")
 }
 
 async fn create(t: &TestPlane, c: &Customer, body: Value) -> pulse_core::Result<Value> {
@@ -122,6 +139,7 @@ async fn a_dry_run_makes_nothing_and_shows_no_secret() {
     assert_eq!(t.send(&c.caller, "endpoints.list", &[], "", "").await.expect("lists")["data"], json!([]));
     let id = made(&t, &c).await;
     let rotate: RotateSecret = serde_json::from_value(json!({ "id": id })).expect("valid");
+    call.caller = key_with(&t, &c, "webhooks:secrets").await;
     let Answer::DryRun(dry) = t.plane.execute(&call, &rotate).await.expect("foretells") else { panic!("it was done") };
     assert_eq!(dry.result.secret, None);
     assert_eq!(get(&t, &c, &id).await["live_secrets"], 1);
@@ -274,16 +292,29 @@ async fn another_projects_endpoints_and_deliveries_are_not_there() {
 async fn a_key_needs_the_scope() {
     let t = TestPlane::new().await;
     let c = t.customer("a").await;
-    let id = c.id().to_string();
-    let key = json!({ "name": "reader", "scopes": ["webhooks:read"] }).to_string();
-    let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &key).await.expect("creates");
-    let reader = t.login(key["pulse_api_secret"].as_str().expect("shown")).await.expect("works");
+    let reader = key_with(&t, &c, "webhooks:read").await;
     t.send(&reader, "endpoints.list", &[], "", "").await.expect("webhooks:read");
     let body = json!({ "url": URL }).to_string();
     assert_eq!(refused(t.send(&reader, "endpoints.create", &[], "", &body).await), Code::Forbidden);
     assert_eq!(refused(t.send(&reader, "unclaimed.list", &[], "", "").await), Code::Forbidden);
     let none = t.send(&operator(), "unclaimed.list", &[], "", "").await.expect("the operator");
     assert_eq!(none, json!({ "data": [], "next_cursor": null }));
+}
+
+#[tokio::test]
+async fn who_may_change_endpoints_does_not_get_the_secret_of_one() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let id = made(&t, &c).await;
+    for caller in [key_with(&t, &c, "webhooks:write").await, c.caller.clone()] {
+        let rotate = t.send(&caller, "endpoints.rotate_secret", &[("id", &id)], "", "{}").await;
+        assert!(rotate.as_ref().is_err_and(|error| error.to_string().contains("webhooks:secrets")), "{rotate:?}");
+        assert_eq!(refused(rotate), Code::Forbidden);
+    }
+    let keeper = key_with(&t, &c, "webhooks:secrets").await;
+    t.send(&keeper, "endpoints.rotate_secret", &[("id", &id)], "", "{}").await.expect("webhooks:secrets");
+    let pause = t.send(&keeper, "endpoints.pause", &[("id", &id)], "", "{}").await;
+    assert_eq!(refused(pause), Code::Forbidden, "it is for secrets alone");
 }
 
 #[tokio::test]
@@ -309,4 +340,25 @@ async fn a_deleted_endpoint_takes_its_health_along_and_what_waits_for_it_is_canc
     let got = t.send(&c.caller, "deliveries.get", &[("id", delivery)], "", "").await.expect("gets");
     assert_eq!(got["status"], "cancelled");
     assert_eq!(refused(on(&t, &c, "deliveries.resend", delivery, json!({})).await), Code::Gone);
+}
+
+#[tokio::test]
+async fn health_that_is_written_while_its_endpoint_is_deleted_does_not_stay() {
+    let inner: SharedStore = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(Arc::clone(&inner)));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let c = t.customer("a").await;
+    let id = made(&t, &c).await;
+    store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
+    let write = async {
+        store.until_stalled().await;
+        let mut batch = Batch::new();
+        EndpointHealth::new(id.parse().expect("an id"), c.id()).insert_into(&mut batch).expect("encodes");
+        inner.commit(batch, CommitMode::Apply).await.expect("commits");
+        store.release();
+    };
+    let path = [("id", id.as_str())];
+    let (deleted, ()) = tokio::join!(t.send(&c.caller, "endpoints.delete", &path, "", ""), write);
+    deleted.expect("deletes");
+    assert_eq!(inner.get(&schema::ENDPOINT_HEALTH, &id).await.expect("reads"), None);
 }

@@ -1,6 +1,7 @@
 //! What each operation does, through the plane's one door, with an injected clock.
 
 mod audit;
+mod bans;
 mod clock;
 mod deliveries;
 mod endpoints;

@@ -121,7 +121,8 @@ async fn a_start_gives_projects_of_an_older_version_their_endpoint_once() {
     assert_eq!(endpoints(&next, &other).await, [Value::Null; 0]);
     assert_eq!(project(&next, &old).await["webhook_active"], true);
     let id = list[0]["id"].as_str().expect("an id");
-    let rotated = next.send(&old.caller, "endpoints.rotate_secret", &[("id", id)], "", "{}").await.expect("rotates");
+    let body = json!({ "project_id": old.id() }).to_string();
+    let rotated = next.send(&operator(), "endpoints.rotate_secret", &[("id", id)], "", &body).await.expect("rotates");
     assert!(rotated["secret"].as_str().is_some(), "the way to a secret");
     // Once only: an address without an endpoint that comes later is not looked for again.
     let stored = t.plane.parts().projects.get(other.id()).await.expect("reads").expect("is there");

@@ -20,24 +20,26 @@ use pulse_tests::{
 use super::{customer, script};
 use crate::pipeline::room::{self, Room};
 
-/// What comes of one room's life, as documents of this project.
-async fn documents(project: ProjectId) -> Batch {
+/// What comes of one room's life, as documents of this project; it goes on still unless it is `over`.
+async fn documents(project: ProjectId, over: bool) -> Batch {
     let at = |seconds: u64| -> Timestamp { START.plus(Duration::from_secs(seconds)) };
     let t = TestPlane::new().await;
     let c = t.customer("elsewhere").await;
     let daily = Room::new(&c, "daily", "RM_1", at(0));
-    for event in [
+    let events = [
         daily.started(),
         daily.joined("PA_1", "alice", at(10)),
         daily.joined("PA_2", "bob", at(30)),
         daily.egress("egress_started", "EG_1", at(15), None),
         daily.egress("egress_ended", "EG_1", at(15), Some(at(45))),
         daily.left("PA_1", "alice", at(10), at(50)),
-        daily.finished(at(100)),
-    ] {
+    ];
+    for event in events.into_iter().chain(over.then(|| daily.finished(at(100)))) {
         t.livekit_says(&event).await.expect("taken in");
     }
-    room::settle(&t).await;
+    if over {
+        room::settle(&t).await;
+    }
     let mut batch = Batch::new();
     let mut session = room::session(&t, "RM_1").await;
     for mut interval in t.plane.parts().intervals.of_session(session.id).await.expect("reads") {
@@ -57,6 +59,10 @@ async fn documents(project: ProjectId) -> Batch {
 
 /// The customer, in whose project a room has lived.
 fn with_history() -> Cli {
+    with_a_room(true)
+}
+
+fn with_a_room(over: bool) -> Cli {
     let cli = customer();
     let project: ProjectId = cli.ok(&["project", "get", "standup", "-q"]).parse().expect("an id");
     let runtime =
@@ -65,7 +71,7 @@ fn with_history() -> Cli {
         let options = SqliteOptions::new(cli.path("store/pulse.db"), Arc::new(SystemClock::new()));
         let store = SqliteStore::open(options).expect("the store of the command line");
         store.prepare().await.expect("prepares");
-        let outcome = store.commit(documents(project).await, CommitMode::Apply).await.expect("commits");
+        let outcome = store.commit(documents(project, over).await, CommitMode::Apply).await.expect("commits");
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
     });
     cli
@@ -120,6 +126,16 @@ fn usage_is_a_table_with_totals_beside_it() {
 }
 
 #[test]
+fn what_goes_on_has_no_id_to_print() {
+    let cli = with_a_room(false);
+    let rows = cli.run(&["usage", "show", "--project", "standup", "-o", "json"]).json();
+    let ids: Vec<&str> = rows.as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
+    assert!(!ids.is_empty() && ids.len() < rows.as_array().map_or(0, Vec::len), "{rows:#}");
+    let run = cli.run(&["usage", "show", "--project", "standup", "-q"]);
+    assert_eq!(run.stdout, ids.join("\n") + "\n", "{}", run.shown());
+}
+
+#[test]
 fn a_ban_is_made_listed_and_lifted_by_identity_or_id() {
     let cli = customer();
     insta::assert_snapshot!(script(
@@ -140,4 +156,5 @@ fn a_ban_is_made_listed_and_lifted_by_identity_or_id() {
     cli.ok(&["ban", "create", "eve", "--project", "standup", "--room", "daily", "-q"]);
     let run = cli.run(&["ban", "delete", "eve", "--project", "standup", "-o", "json"]);
     assert_eq!((run.code, run.error()["code"].as_str()), (2, Some("ambiguous_name")), "{}", run.shown());
+    assert!(run.error()["hint"].as_str().is_some_and(|hint| hint.contains("--room")), "{}", run.shown());
 }

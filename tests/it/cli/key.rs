@@ -174,12 +174,15 @@ fn a_scan_finds_secrets_and_never_prints_them() {
     std::fs::create_dir_all(cli.path("code/.git")).expect("a folder");
     std::fs::create_dir_all(cli.path("code/src")).expect("a folder");
     std::fs::write(cli.path("code/src/a.txt"), format!("one\nkey = \"{secret}\"\n")).expect("a file");
+    let url = "https://hooks.example/in";
+    let signing = cli.ok(&["webhook", "endpoint", "create", url, "--project", "standup", "--jq", ".secret"]);
+    std::fs::write(cli.path("code/src/.env"), format!("HOOK='{}'\n", signing.trim())).expect("a file");
     std::fs::write(cli.path("code/.git/b.txt"), &secret).expect("a file");
     std::fs::write(cli.path("code/c.txt"), secret.replace("pulse_secret_live_", "pulse_secret_live_x"))
         .expect("a file");
     let run = cli.run(&["key", "scan", "code", "--columns", "place,kind"]);
     insta::assert_snapshot!(run.shown());
-    assert!(!run.stdout.contains(&secret[..30]));
+    assert!(!run.stdout.contains(&secret[..30]) && !run.stdout.contains(&signing[..20]));
     assert_eq!(cli.run_with(&["key", "scan", "-", "-o", "json"], &secret).code, 1);
     assert_eq!(cli.run_with(&["key", "scan", "-", "-o", "json"], "nothing").stdout, "[]\n");
 }

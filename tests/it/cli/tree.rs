@@ -98,12 +98,25 @@ fn what_is_generated_is_as_it_is_kept() {
 }
 
 #[test]
-fn names_of_projects_and_keys_are_completed() {
-    let cli = customer().env("COMPLETE", "fish");
+fn names_of_projects_and_keys_and_endpoints_are_completed() {
+    let cli = customer();
+    let url = "https://hooks.example/in";
+    let id = cli.ok(&["webhook", "endpoint", "create", url, "--project", "standup", "-q"]).trim().to_owned();
+    let cli = cli.env("COMPLETE", "fish");
     let complete = |words: &[&str]| cli.run(&[&["--", "pulse"][..], words].concat()).stdout;
     assert!(complete(&["project", "get", "st"]).contains("standup"));
     assert!(complete(&["key", "get", "--project", "standup", "de"]).contains("default"));
     assert!(complete(&["project", "g"]).contains("get"));
+    let all = complete(&["webhook", "endpoint", "pause", "--project", "standup", ""]);
+    assert!(all.starts_with(&format!("{id}\t{url}\n--")), "by id when nothing is typed: {all}");
+    for (command, typed, proposed) in [
+        (&["webhook", "test", "-p", "standup"][..], "ep_", format!("{id}\t{url}\n")),
+        (&["webhook", "endpoint", "get", "-p", "standup"], "https://hooks", format!("{url}\t{id}\n")),
+        (&["webhook", "delivery", "list", "-p", "standup", "--endpoint"], "https", format!("{url}\t{id}\n")),
+        (&["webhook", "endpoint", "get", "-p", "standup"], "https://other", String::new()),
+    ] {
+        assert_eq!(complete(&[command, &[typed]].concat()), proposed, "{command:?} {typed}");
+    }
 }
 
 #[test]

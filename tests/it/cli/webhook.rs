@@ -43,6 +43,9 @@ fn from_an_endpoint_to_its_end() {
             ],
             &["webhook", "endpoint", "list", "--project", "standup"],
             &["webhook", "endpoint", "update", URL, "--project", "standup", "--clear", "rate,headers", "-o", "yaml"],
+            &["webhook", "endpoint", "update", URL, "--project", "standup", "--clear", "events,schedule", "-q"],
+            &["webhook", "endpoint", "list", "--project", "standup"],
+            &["webhook", "endpoint", "get", URL, "--project", "standup", "--columns", "event_types,schedule,rate"],
             &["webhook", "endpoint", "pause", URL, "--project", "standup", "--reason", "it moves", "-o", "name"],
             &["webhook", "test", URL, "--project", "standup"],
             &["webhook", "endpoint", "resume", URL, "--project", "standup", "-q"],
@@ -193,7 +196,13 @@ async fn a_test_is_waited_for_and_its_end_is_the_exit_code() {
         ".event.test",
     ]);
     assert_eq!(got.json(), true);
+    let read = cli.run(&["webhook", "delivery", "get", &delivery, "--project", "standup"]);
+    let (fields, event) = read.stdout.split_once("\n\n{\n").expect("the event stands below, as JSON");
+    assert!(fields.contains("endpoint.test") && !fields.contains("data="), "{}", read.shown());
+    assert!(event.contains("\n  \"type\": \"endpoint.test\""), "{}", read.shown());
     receiver.behave(Action::ok());
+    let plain = cli.run(&["webhook", "delivery", "resend", &delivery, "--project", "standup", "-o", "name"]);
+    assert!(plain.stderr.contains(&format!("pulse webhook delivery get {}", plain.stdout.trim())), "{}", plain.shown());
     let again = cli.run(&["webhook", "delivery", "resend", &delivery, "--project", "standup", "-o", "json"]);
     assert!(again.json()["origin"].as_str().is_some_and(|origin| origin.starts_with("resend:")), "{}", again.shown());
     let ids = receiver.received();

@@ -67,6 +67,22 @@ async fn no_acknowledged_event_is_lost_when_the_daemon_dies_at_a_fault_point() {
     assert!(share > 0.8, "LiveKit gave up too often: only {share:.2} of all was acknowledged");
 }
 
-fn signal_of(ended: std::process::ExitStatus) -> Option<i32> {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_panics_is_made_again_and_keeps_no_place() {
+    let scene = Scene::new().await;
+    let crowd = Crowd::settle(&scene, 1).await;
+    let load = crowd.tell(&scene.sender, 8);
+    more_accepted(&scene, 20).await;
+    scene.faults("send.after_headers panic");
+    scene.daemon.process.until_logged("an attempt panicked").await;
+    // Each panic makes the next attempt wait longer: a few are enough.
+    scene.faults("");
+    more_accepted(&scene, 120).await;
+    let share = load.settle(&scene, &crowd).await;
+    assert!(share > 0.99, "a panic in an attempt kept webhooks from being taken in: {share:.2}");
+}
+
+/// The signal of which a process has died.
+pub(super) fn signal_of(ended: std::process::ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&ended)
 }

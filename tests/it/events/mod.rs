@@ -7,7 +7,9 @@ mod ledger;
 mod livekit;
 mod load;
 mod scene;
+mod secrecy;
 mod shutdown;
+mod signatures;
 
 /// How often a test does what it does at random: as told for a soak, else so often.
 #[expect(clippy::disallowed_methods, reason = "tests/soak tells the tests through the environment")]

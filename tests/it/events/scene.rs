@@ -1,7 +1,13 @@
 //! A daemon at a port of its own over a SQLite store, customers with endpoints at one receiver, and a sender that does what
 //! LiveKit does. The daemon can die and come back; the others stay.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use pulse_core::{
@@ -72,8 +78,9 @@ impl Scene {
         self.daemon.client()
     }
 
-    /// Makes an endpoint of the project at a path of the receiver, with more fields than its address.
-    pub(super) async fn endpoint(&self, project: &str, path: &str, more: Value) {
+    /// Makes an endpoint of the project at a path of the receiver, with more fields than its address. Gives the answer,
+    /// which shows its secret.
+    pub(super) async fn endpoint(&self, project: &str, path: &str, more: Value) -> Value {
         let url = format!("{}{path}", self.receiver.url());
         let mut body = json!({ "project_id": project, "url": url, "schedule": SCHEDULE });
         for (name, value) in more.as_object().into_iter().flatten() {
@@ -81,8 +88,10 @@ impl Scene {
         }
         let made = self.client().post("/v1/webhooks/endpoints", &body).await;
         assert_eq!(made.status, 201, "{}", made.text);
-        let secret = made.json()["secret"].as_str().map(SigningSecret::parse).expect("a new endpoint shows its secret");
+        let made = made.json();
+        let secret = made["secret"].as_str().map(SigningSecret::parse).expect("a new endpoint shows its secret");
         self.keys.lock().insert(path.to_owned(), secret.expect("a signing secret"));
+        made
     }
 
     /// Kills the daemon and starts it again.
@@ -107,6 +116,11 @@ impl Scene {
         // Whole or not at all: it is read at any moment.
         std::fs::write(file.with_extension("new"), lines).expect("a file in the folder");
         std::fs::rename(file.with_extension("new"), file).expect("a rename in the folder");
+    }
+
+    /// The folder of the daemon.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The database.

@@ -11,12 +11,12 @@ use pulse_core::{
         state::Status,
     },
     model::{
-        delivery::{AttemptResult, Delivery},
-        endpoint::{Endpoint, EndpointState},
+        delivery::{AttemptResult, Delivery, DeliveryView},
+        endpoint::{Endpoint, EndpointHealth, EndpointState},
     },
+    ops::endpoints::DeleteEndpoint,
     repo::Document as _,
     store::{Batch, CommitMode, schema},
-    time::Timestamp,
 };
 use pulse_tests::{
     plane::{Customer, TestPlane},
@@ -154,7 +154,7 @@ async fn a_row_that_does_not_decode_is_put_aside_and_delays_nobody() {
     for n in 0..50 {
         t.livekit_says(&joined(&t, &customer, n)).await.expect("taken in");
     }
-    let rows = t.plane.parts().deliveries.due(active.id, Timestamp::MAX, 30).await.expect("rows").rows;
+    let rows = t.plane.parts().deliveries.pending(active.id, 30).await.expect("rows");
     let mut poison = rows[20].clone();
     poison.doc.as_object_mut().expect("an object").remove("event_type");
     let mut batch = Batch::new();
@@ -234,6 +234,99 @@ async fn who_comes_late_changes_neither_delivery_nor_endpoint() {
     let delivery = delivery(&t, &customer).await;
     assert_eq!(delivery.status, Status::Pending, "what came late ended a delivery that was somebody else's");
     assert_eq!(state(&t, &sent_to).await, EndpointState::Active, "what came late switched the endpoint off");
+    let rows = attempts(&t, &customer, &delivery).await;
+    let told: Vec<_> = rows.iter().map(|row| (row.result, row.late, row.status_code)).collect();
+    assert_eq!(told, [(AttemptResult::Failed, true, Some(410))], "one lease, one row, with what the receiver said");
+}
+
+/// Deletes the endpoint and does what follows, while the receiver has a request.
+async fn deleted_under_way(t: &TestPlane, customer: &Customer, answer: Action) -> DeliveryView {
+    let gate = Gate::new();
+    let receiver = Receiver::start(Action::Hold(gate.clone(), Box::new(answer)));
+    let (sent_to, _) = endpoint(t, customer, &receiver.url(), |endpoint| endpoint.timeout_seconds = 15).await;
+    one_event(t, customer).await;
+    receiver.wait_for(1, Duration::from_secs(5)).await;
+    t.operate(DeleteEndpoint { id: sent_to.id, project_id: Some(customer.id()), version: None }).await;
+    while pulse_core::worker::do_jobs(&t.pipeline).await.expect("jobs") > 0 {}
+    assert_eq!(delivery(t, customer).await.status, Status::Leased);
+    gate.open();
+    work(t).await;
+    work(t).await;
+    delivery(t, customer).await
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_its_endpoint_was_deleted_ends_with_its_answer_or_is_cancelled() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let taken = deleted_under_way(&t, &customer, Action::ok()).await;
+    assert_eq!(taken.status, Status::Succeeded);
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let refused = deleted_under_way(&t, &customer, Action::status(500)).await;
+    assert_eq!(refused.status, Status::Cancelled, "it would have waited until it expired");
+}
+
+#[tokio::test]
+async fn what_is_recorded_for_an_endpoint_that_is_gone_is_cancelled_when_it_is_found() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let receiver = Receiver::start(Action::ok());
+    let (sent_to, _) =
+        endpoint(&t, &customer, &receiver.url(), |endpoint| endpoint.state = EndpointState::Paused).await;
+    one_event(&t, &customer).await;
+    // Gone without the job that cancels: as if the event had been recorded after that.
+    let parts = t.plane.parts();
+    let current = parts.endpoints.find(sent_to.id).await.expect("read").expect("there");
+    let mut batch = Batch::new();
+    batch.delete(Endpoint::COLLECTION, current.id, current.version);
+    parts.store.commit(batch, CommitMode::Apply).await.expect("committed");
+    work(&t).await;
+    assert_eq!(delivery(&t, &customer).await.status, Status::Cancelled);
+    assert_eq!(receiver.counts().requests, 0);
+}
+
+async fn delete(t: &TestPlane, customer: &Customer, endpoint: &Endpoint) {
+    let id = endpoint.id.to_string();
+    t.send(&customer.caller, "endpoints.delete", &[("id", &id)], "", "").await.expect("deletes");
+}
+
+async fn health(t: &TestPlane, endpoint: &Endpoint) -> Option<EndpointHealth> {
+    t.plane.parts().endpoints.health(endpoint.id).await.expect("read")
+}
+
+#[tokio::test]
+async fn an_endpoint_deleted_while_it_is_asked_leaves_no_health_behind() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let (sent_to, _receiver, gate) = about_to_be_gone(&t, &customer).await;
+    delete(&t, &customer, &sent_to).await;
+    gate.open();
+    work(&t).await;
+    assert_eq!(health(&t, &sent_to).await.map(|health| health.endpoint_id), None, "nothing would ever remove it");
+}
+
+#[tokio::test]
+async fn a_deleted_endpoint_does_not_cost_the_others_what_is_known_of_them() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let (stays, goes) = (Receiver::start(Action::ok()), Receiver::start(Action::ok()));
+    let (kept, _) = endpoint(&t, &customer, &stays.url(), |_| {}).await;
+    let (deleted, _) = endpoint(&t, &customer, &goes.url(), |endpoint| endpoint.timeout_seconds = 15).await;
+    one_event(&t, &customer).await;
+    work(&t).await;
+    assert!(health(&t, &kept).await.is_some() && health(&t, &deleted).await.is_some());
+    t.advance(Duration::from_secs(60)).await;
+    let gate = Gate::new();
+    goes.behave(Action::ok().held_by(&gate));
+    t.livekit_says(&joined(&t, &customer, 2)).await.expect("taken in");
+    goes.wait_for(2, Duration::from_secs(5)).await;
+    delete(&t, &customer, &deleted).await;
+    gate.open();
+    work(&t).await;
+    let now = t.plane.parts().clock.now();
+    assert_eq!(health(&t, &kept).await.and_then(|health| health.last_ok_at), Some(now));
+    assert_eq!(health(&t, &deleted).await.map(|health| health.endpoint_id), None);
 }
 
 #[tokio::test]
@@ -303,7 +396,7 @@ async fn a_lease_that_nobody_ends_is_taken_back_with_a_row_that_says_so() {
     let (paused, _) = endpoint(&t, &customer, &receiver.url(), |endpoint| endpoint.state = EndpointState::Paused).await;
     one_event(&t, &customer).await;
     // As a daemon leaves it that was killed: leased by somebody who is not there any more.
-    let row = t.plane.parts().deliveries.due(paused.id, Timestamp::MAX, 1).await.expect("rows").rows.remove(0);
+    let row = t.plane.parts().deliveries.pending(paused.id, 1).await.expect("rows").remove(0);
     let mut lost = Delivery::from_stored(row).expect("a delivery");
     lost.state.status = Status::Leased;
     lost.state.lease_token =

@@ -1,13 +1,22 @@
 //! From LiveKit's webhooks to sessions, usage and deliveries, in the test's own process.
 
 mod bans;
+mod changes;
+mod clusters;
+mod crowds;
 mod deliver;
 mod history;
+mod jobs;
+mod jumps;
 mod metering;
+mod notices;
+mod races;
 mod receivers;
 mod reconciler;
+mod retention;
 pub(crate) mod room;
 mod story;
+mod unclaimed;
 
 use pulse_core::{
     deliver::{dispatch::secret_place, event_filter::EventTypeFilter, sign::SigningSecret, state::Status},
@@ -15,6 +24,7 @@ use pulse_core::{
         delivery::{AttemptView, DeliveryView},
         endpoint::{DEFAULT_MAX_IN_FLIGHT, Endpoint, EndpointState, StoredSecret},
     },
+    page::{MAX_LIMIT, PageLimit},
     repo::{Document as _, deliveries::DeliveryFilter},
     store::{Batch, CommitMode},
 };
@@ -93,7 +103,10 @@ async fn delivery(t: &TestPlane, customer: &Customer) -> DeliveryView {
 
 /// The attempts of a delivery.
 async fn attempts(t: &TestPlane, customer: &Customer, delivery: &DeliveryView) -> Vec<AttemptView> {
-    t.plane.parts().deliveries.attempts(customer.id(), delivery.id).await.expect("attempts")
+    let limit = PageLimit::try_from(MAX_LIMIT).ok();
+    let page = t.plane.parts().deliveries.attempts(customer.id(), delivery.id, limit, None).await.expect("attempts");
+    assert_eq!(page.next_cursor, None, "there are more attempts than a page has");
+    page.data
 }
 
 /// How many of the customer's deliveries stand so.

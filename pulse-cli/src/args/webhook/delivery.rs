@@ -1,15 +1,19 @@
 //! `pulse webhook delivery`.
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 use pulse_core::{
     deliver::state::Status,
     id::{DeliveryId, EventId},
     media::room::RoomName,
 };
 
-use crate::args::{
-    Change, Of, Paging,
-    values::{Moment, word},
+use crate::{
+    args::{
+        Change, Of, Paging,
+        values::{Moment, word},
+    },
+    complete,
 };
 
 /// Deliveries.
@@ -18,9 +22,9 @@ pub enum Delivery {
     /// List the project's deliveries, those of the newest events first
     List(Box<List>),
     /// Get a delivery with its event
-    Get(One),
+    Get(Get),
     /// Show the attempts of a delivery, oldest first
-    Attempts(One),
+    Attempts(Attempts),
     /// Send a delivery's event to its endpoint once more
     Resend(Resend),
 }
@@ -35,7 +39,7 @@ pub struct List {
     #[command(flatten)]
     pub of: Of,
     /// To this endpoint, by id or URL
-    #[arg(long, value_name = "ENDPOINT")]
+    #[arg(long, value_name = "ENDPOINT", add = ArgValueCompleter::new(complete::endpoints))]
     pub endpoint: Option<String>,
     /// Of this event
     #[arg(long, value_name = "ID")]
@@ -61,16 +65,30 @@ pub struct List {
     pub paging: Paging,
 }
 
-/// `pulse webhook delivery get` and `attempts`.
+/// `pulse webhook delivery get`.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
-  pulse webhook delivery get dlv_01J... --project standup -o json --jq .event
-  pulse webhook delivery attempts dlv_01J... --project standup")]
-pub struct One {
+  pulse webhook delivery get dlv_01J... --project standup
+  pulse webhook delivery get dlv_01J... --project standup -o json --jq .event")]
+pub struct Get {
     /// Its id
     pub delivery: DeliveryId,
     #[command(flatten)]
     pub of: Of,
+}
+
+/// `pulse webhook delivery attempts`.
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  pulse webhook delivery attempts dlv_01J... --project standup
+  pulse webhook delivery attempts dlv_01J... --project standup -o json --jq '.[-1].response_body'")]
+pub struct Attempts {
+    /// The delivery's id
+    pub delivery: DeliveryId,
+    #[command(flatten)]
+    pub of: Of,
+    #[command(flatten)]
+    pub paging: Paging,
 }
 
 /// `pulse webhook delivery resend`.

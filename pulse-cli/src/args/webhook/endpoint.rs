@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use pulse_core::{
     deliver::{event_filter::EventTypePattern, schedule::Schedule},
     model::text::{Note, WebhookUrl},
 };
 
-use crate::args::{
-    Change, Of, Paging, Sinks, VersionedChange,
-    values::{Rate, Span, pair},
+use crate::{
+    args::{
+        Change, Of, Paging, Sinks, VersionedChange,
+        values::{Rate, Span, pair},
+    },
+    complete,
 };
 
 /// Endpoints.
@@ -42,6 +46,7 @@ pub enum Endpoint {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Which {
     /// Its id or URL
+    #[arg(add = ArgValueCompleter::new(complete::endpoints))]
     pub endpoint: String,
     #[command(flatten)]
     pub of: Of,

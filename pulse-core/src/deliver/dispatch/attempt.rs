@@ -1,8 +1,9 @@
 //! One attempt: the request as Standard Webhooks has it, the exchange, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{
     HeaderName, HeaderValue, Method,
     header::{CONTENT_TYPE, RETRY_AFTER},
@@ -32,31 +33,81 @@ pub(super) struct Ended {
     pub(super) outcome: AttemptOutcome,
     pub(super) started_at: Timestamp,
     pub(super) took: Duration,
-    /// The answer, or why there is none; neither when the attempt was broken off.
-    pub(super) result: Option<Result<Answer, SendFailure>>,
+    pub(super) came: Came,
 }
+
+/// What came back.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// An answer.
+    Answer(Answer),
+    /// A failure.
+    Failure(SendFailure),
+    /// Nothing that anybody knows of: a word for why.
+    Nothing(&'static str),
+}
+
+impl Ended {
+    /// One that ended as it began.
+    pub(super) fn without_answer(outcome: AttemptOutcome, why: &'static str, started_at: Timestamp) -> Self {
+        Self { outcome, started_at, took: Duration::ZERO, came: Came::Nothing(why) }
+    }
+
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match &self.came {
+            Came::Answer(answer) => Some(answer),
+            Came::Failure(_) | Came::Nothing(_) => None,
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<&SendFailure> {
+        match &self.came {
+            Came::Failure(failure) => Some(failure),
+            Came::Answer(_) | Came::Nothing(_) => None,
+        }
+    }
+
+    /// What it came to: an HTTP status or a fixed word.
+    pub(super) fn word(&self) -> String {
+        match &self.came {
+            Came::Answer(answer) => answer.status.as_u16().to_string(),
+            Came::Failure(failure) => failure.kind.word().to_owned(),
+            Came::Nothing(why) => (*why).to_owned(),
+        }
+    }
+}
+
+/// The word for an attempt that was broken off.
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 impl Dispatcher {
     /// Sends what is leased, and writes down what came of it. The place is given back at the end, whatever happens.
     pub(super) async fn attempt(self: Arc<Self>, slot: Slot, work: Work) {
-        let ended = self.exchange(&work).await;
-        self.finish(work, ended).await;
+        let started_at = self.parts().clock.now();
+        let ended = match AssertUnwindSafe(self.exchange(&work, started_at)).catch_unwind().await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::error!(delivery = %work.delivery.id, "an attempt panicked");
+                Ended::without_answer(AttemptOutcome::Fault { sent: true }, "panicked", started_at)
+            }
+        };
+        self.finish(&work.delivery, &work.endpoint, &ended).await;
         drop(slot);
     }
 
     /// Sends the request once; once more when nothing of it had gone out.
-    async fn exchange(&self, work: &Work) -> Ended {
+    async fn exchange(&self, work: &Work, started_at: Timestamp) -> Ended {
+        if self.cut.is_cancelled() {
+            return Ended::without_answer(AttemptOutcome::Released { sent: false }, INTERRUPTED, started_at);
+        }
         let clock = &self.parts().clock;
-        let (started_at, began) = (clock.now(), clock.monotonic());
-        let ended = |outcome, result| {
-            let took = clock.monotonic().saturating_sub(began);
-            Ended { outcome, started_at, took, result }
-        };
+        let began = clock.monotonic();
         let request = match self.request(work, started_at) {
             Ok(request) => request,
             Err(fault) => {
                 tracing::error!(delivery = %work.delivery.id, cause = ?fault.cause().map(ToString::to_string), "a webhook could not be made");
-                return ended(AttemptOutcome::Fault { sent: false }, None);
+                let outcome = AttemptOutcome::Fault { sent: false };
+                return Ended::without_answer(outcome, "request_not_made", started_at);
             }
         };
         let exchange = async {
@@ -68,15 +119,15 @@ impl Dispatcher {
                 result => result,
             }
         };
-        tokio::select! {
+        let (outcome, came) = tokio::select! {
             biased;
             result = exchange => {
-                let outcome = outcome(&result, clock.now());
-                ended(outcome, Some(result))
+                (outcome(&result, clock.now()), result.map_or_else(Came::Failure, Came::Answer))
             }
             // What is broken off may have reached the receiver.
-            () = self.cut.cancelled() => ended(AttemptOutcome::Released { sent: true }, None),
-        }
+            () = self.cut.cancelled() => (AttemptOutcome::Released { sent: true }, Came::Nothing(INTERRUPTED)),
+        };
+        Ended { outcome, started_at, took: clock.monotonic().saturating_sub(began), came }
     }
 
     fn request(&self, work: &Work, now: Timestamp) -> Result<Request> {
@@ -100,7 +151,7 @@ impl Dispatcher {
 fn headers(work: &Work, prepared: &Prepared, body: &[u8], now: Timestamp) -> Result<http::HeaderMap> {
     let id = work.delivery.event_id.to_string();
     let message = Message { id: &id, timestamp: now.as_secs(), body: &[body] };
-    let signature = sign(&prepared.live(now), &message);
+    let signature = sign(prepared.live(now), &message);
     let number = work.delivery.state.attempts_made.saturating_add(1);
     let text = |value: String| HeaderValue::try_from(value).map_err(Error::internal);
     let mut headers = prepared.headers.clone();

@@ -1,19 +1,26 @@
 //! Who may begin an attempt now: places, caps, breakers and paces of all endpoints that are known to have work. Plain
 //! bookkeeping, without the store and without a clock of its own; all times are those of the monotonic clock.
+//!
+//! Attempts that are no first ones never have more than four fifths of all places, so that a first attempt finds one
+//! however many retries hang. When those four fifths are taken, endpoints for which a first attempt may be waiting are still asked, and
+//! for nothing but that.
+
+mod turns;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap},
     time::Duration,
 };
 
+use self::turns::Turns;
 use crate::{
     deliver::{
         breaker::{Admission, Breaker, BreakerState, Observed},
         pace::{EndpointRate, Pace, Pacing},
     },
     id::{EndpointId, ProjectId},
-    model::endpoint::{DEFAULT_MAX_IN_FLIGHT, Endpoint, EndpointState},
+    model::endpoint::{Endpoint, EndpointState},
 };
 
 /// The most deliveries that one claim takes.
@@ -48,6 +55,23 @@ impl Limits {
 pub(super) struct Pick {
     pub(super) endpoint: EndpointId,
     pub(super) places: usize,
+    /// Only first attempts may use the places.
+    pub(super) firsts_only: bool,
+    /// The one place is for the probe of a breaker.
+    probe: bool,
+}
+
+/// What a claim found.
+#[derive(Debug, Default)]
+pub(super) struct Found<'a> {
+    /// The endpoint, where it is still there.
+    pub(super) endpoint: Option<&'a Endpoint>,
+    /// Places that first attempts use.
+    pub(super) firsts: usize,
+    /// Places that other attempts use.
+    pub(super) others: usize,
+    /// When the next delivery is due, and whether it may be a first attempt.
+    pub(super) next: Option<(Duration, bool)>,
 }
 
 /// What an endpoint waits for.
@@ -57,10 +81,10 @@ enum Stage {
     Idle,
     /// Something is due at this moment; a note of it is in [`Book::alarms`].
     Until(Duration),
-    /// It stands in its project's queue.
-    Ready,
-    /// Somebody looks in the store for it.
-    Looking,
+    /// It stands in line: in [`Book::firsts`] or in [`Book::others`].
+    Ready { first: bool },
+    /// Somebody looks in the store for it. What was said to be due meanwhile may have been recorded after that look.
+    Looking { again: Option<Duration> },
     /// It has as many attempts under way as it may, or its project has: until one ends.
     Blocked,
 }
@@ -74,6 +98,10 @@ struct Entry {
     cap: usize,
     in_flight: usize,
     stage: Stage,
+    /// Whether a first attempt may be waiting.
+    first: bool,
+    /// Whether it stands in [`Book::others`], though perhaps for nothing: it may have got its turn in [`Book::firsts`].
+    in_others: bool,
     breaker: Breaker,
     pace: Pace,
     touched: Duration,
@@ -84,9 +112,12 @@ impl Entry {
         Self {
             project: None,
             rate: None,
-            cap: DEFAULT_MAX_IN_FLIGHT as usize,
+            // Until it has been read, its rate is not known either.
+            cap: 1,
             in_flight: 0,
             stage: Stage::Idle,
+            first: false,
+            in_others: false,
             breaker: Breaker::default(),
             pace: Pace::default(),
             touched: now,
@@ -102,13 +133,23 @@ impl Entry {
         match self.breaker.admit(now) {
             Admission::Go => Ok(false),
             Admission::Probe => Ok(true),
-            Admission::NotBefore(at) => Err(at),
+            Admission::NotBefore(at) => {
+                self.pace.give_back(self.rate, 1);
+                Err(at)
+            }
         }
     }
-}
 
-/// Endpoints that take turns: those of one project, or one whose project is not known yet.
-type Queue = Result<ProjectId, EndpointId>;
+    /// Whether a fresh delivery may be sent at once: nothing that is due stands before it.
+    fn is_clear(&self, now: Duration) -> bool {
+        let waits = match self.stage {
+            Stage::Idle => false,
+            Stage::Until(at) => at <= now,
+            Stage::Ready { .. } | Stage::Looking { .. } | Stage::Blocked => true,
+        };
+        !waits && self.breaker.state() == BreakerState::Closed && self.in_flight < self.cap
+    }
+}
 
 /// The book.
 #[derive(Debug)]
@@ -117,9 +158,12 @@ pub(super) struct Book {
     entries: HashMap<EndpointId, Entry>,
     /// Attempts under way, by project.
     projects: HashMap<ProjectId, usize>,
-    /// Endpoints that are ready, by project; projects take turns.
-    queues: HashMap<Queue, VecDeque<EndpointId>>,
-    turns: VecDeque<Queue>,
+    /// Endpoints that are ready and for which a first attempt may be waiting.
+    firsts: Turns,
+    /// The other endpoints that are ready.
+    others: Turns,
+    /// Whose turn is next, where both may be asked.
+    others_next: bool,
     /// Endpoints that wait until their project has fewer attempts under way.
     blocked: HashMap<ProjectId, Vec<EndpointId>>,
     /// When something is due: the earliest first. A note whose moment is not the endpoint's any more is void.
@@ -136,8 +180,9 @@ impl Book {
             limits,
             entries: HashMap::new(),
             projects: HashMap::new(),
-            queues: HashMap::new(),
-            turns: VecDeque::new(),
+            firsts: Turns::default(),
+            others: Turns::default(),
+            others_next: false,
             blocked: HashMap::new(),
             alarms: BinaryHeap::new(),
             in_flight: 0,
@@ -146,16 +191,24 @@ impl Book {
         }
     }
 
-    /// Says that the endpoint has, or may have, something that is due at `at`.
-    pub(super) fn has_work(&mut self, id: EndpointId, at: Duration) {
+    /// Says that the endpoint has, or may have, something that is due at `at`, and whether that may be a first attempt.
+    pub(super) fn has_work(&mut self, id: EndpointId, at: Duration, first: bool) {
         let entry = self.entries.entry(id).or_insert_with(|| Entry::new(at));
-        let earlier = match entry.stage {
-            Stage::Idle => true,
-            Stage::Until(known) => at < known,
-            // Whoever looks, or will, sees it.
-            Stage::Ready | Stage::Looking | Stage::Blocked => false,
-        };
-        if earlier {
+        entry.first |= first;
+        match entry.stage {
+            Stage::Until(known) if known <= at => {}
+            Stage::Idle | Stage::Until(_) => self.wait_until(id, at),
+            Stage::Looking { again } => {
+                entry.stage = Stage::Looking { again: Some(again.map_or(at, |known| known.min(at))) }
+            }
+            Stage::Ready { first: false } if first => self.make_ready(id),
+            // Whoever looks will see it.
+            Stage::Ready { .. } | Stage::Blocked => {}
+        }
+    }
+
+    fn wait_until(&mut self, id: EndpointId, at: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
             entry.stage = Stage::Until(at);
             self.alarms.push(Reverse((at, id)));
         }
@@ -169,16 +222,7 @@ impl Book {
         self.learn(endpoint, now);
         let of_project = self.of_project(Some(endpoint.project_id));
         let Some(entry) = self.entries.get_mut(&endpoint.id) else { return false };
-        let waits = match entry.stage {
-            Stage::Idle => false,
-            Stage::Until(at) => at <= now,
-            Stage::Ready | Stage::Looking | Stage::Blocked => true,
-        };
-        let closed = entry.breaker.state() == BreakerState::Closed;
-        if waits || !closed || entry.in_flight >= entry.cap || of_project >= self.limits.project {
-            return false;
-        }
-        if entry.admit(now).is_err() {
+        if !entry.is_clear(now) || of_project >= self.limits.project || entry.admit(now).is_err() {
             return false;
         }
         entry.in_flight += 1;
@@ -206,13 +250,13 @@ impl Book {
 
     fn make_ready(&mut self, id: EndpointId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.stage = Stage::Ready;
-        let queue = entry.project.ok_or(id);
-        let waiting = self.queues.entry(queue).or_default();
-        if waiting.is_empty() {
-            self.turns.push_back(queue);
+        entry.stage = Stage::Ready { first: entry.first };
+        if entry.first {
+            self.firsts.push(entry.project, id);
+        } else if !entry.in_others {
+            entry.in_others = true;
+            self.others.push(entry.project, id);
         }
-        waiting.push_back(id);
     }
 
     /// Gives every free place to an endpoint whose turn it is, one claim each; says when the next turn may come.
@@ -224,20 +268,36 @@ impl Book {
             }
         }
         let mut picks = Vec::new();
-        while self.in_flight < self.limits.total && self.later < self.limits.later {
-            let Some(queue) = self.turns.pop_front() else { break };
-            let Some(waiting) = self.queues.get_mut(&queue) else { continue };
-            let next = waiting.pop_front();
-            if waiting.is_empty() {
-                self.queues.remove(&queue);
-            } else {
-                self.turns.push_back(queue);
-            }
-            picks.extend(next.and_then(|id| self.turn(id, now)));
+        while self.in_flight < self.limits.total {
+            let Some(id) = self.next() else { break };
+            picks.extend(self.turn(id, now));
         }
         self.forget(now);
         let wait = self.alarms.peek().map_or(FOREVER, |Reverse((at, _))| at.saturating_sub(now));
         (picks, wait)
+    }
+
+    /// The endpoint whose turn it is: those with first attempts and the others by turns, or the former alone when there is
+    /// room for nothing else.
+    fn next(&mut self) -> Option<EndpointId> {
+        let may_ask_others = self.later < self.limits.later;
+        self.others_next = may_ask_others && !self.others_next;
+        if self.others_next {
+            self.next_of_others().or_else(|| self.firsts.pop())
+        } else {
+            self.firsts.pop().or_else(|| if may_ask_others { self.next_of_others() } else { None })
+        }
+    }
+
+    fn next_of_others(&mut self) -> Option<EndpointId> {
+        while let Some(id) = self.others.pop() {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.in_others = false;
+            if entry.stage == (Stage::Ready { first: false }) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// The turn of one endpoint: as many places as it may have, or what it waits for.
@@ -245,9 +305,11 @@ impl Book {
         let of_project = self.of_project(self.entries.get(&id)?.project);
         let entry = self.entries.get_mut(&id)?;
         let project_room = self.limits.project.saturating_sub(of_project);
+        let later_room = self.limits.later.saturating_sub(self.later);
+        let firsts_only = later_room == 0;
         let room = [
             self.limits.total - self.in_flight,
-            self.limits.later - self.later,
+            if firsts_only { usize::MAX } else { later_room },
             project_room,
             entry.cap.saturating_sub(entry.in_flight),
             CLAIM,
@@ -260,61 +322,80 @@ impl Book {
             }
             return None;
         }
-        let mut places = 0;
-        while places < room {
+        let (mut places, mut probe) = (0, false);
+        while places < room && !probe {
             match entry.admit(now) {
-                Ok(probe) => {
+                Ok(probes) => {
                     places += 1;
-                    if probe {
-                        break;
-                    }
+                    probe = probes;
                 }
                 Err(at) if places == 0 => {
-                    entry.stage = Stage::Until(at);
-                    self.alarms.push(Reverse((at, id)));
+                    self.wait_until(id, at);
                     return None;
                 }
                 Err(_) => break,
             }
         }
-        entry.stage = Stage::Looking;
+        entry.stage = Stage::Looking { again: None };
+        entry.first = false;
         entry.touched = now;
         entry.in_flight += places;
         if let Some(project) = entry.project {
             *self.projects.entry(project).or_default() += places;
         }
         self.in_flight += places;
-        self.later += places;
-        Some(Pick { endpoint: id, places })
+        self.later += if firsts_only { 0 } else { places };
+        Some(Pick { endpoint: id, places, firsts_only, probe })
     }
 
-    /// Says what a claim found: the endpoint, how many of its places are used, and when the next delivery is due.
-    pub(super) fn looked(
-        &mut self,
-        pick: Pick,
-        endpoint: Option<&Endpoint>,
-        used: usize,
-        next: Option<Duration>,
-        now: Duration,
-    ) {
-        if let Some(endpoint) = endpoint {
+    /// Says what a claim found. Places that it does not use are given back, and count neither for the pace nor as a probe.
+    pub(super) fn looked(&mut self, pick: Pick, found: &Found<'_>, now: Duration) {
+        let was_known = self.entries.get(&pick.endpoint).is_some_and(|entry| entry.project.is_some());
+        if let Some(endpoint) = found.endpoint {
             self.learn(endpoint, now);
         }
+        let unused = pick.places.saturating_sub(found.firsts + found.others);
+        let mut again = None;
         if let Some(entry) = self.entries.get_mut(&pick.endpoint) {
+            if let Stage::Looking { again: due } = entry.stage {
+                again = due;
+            }
+            if !was_known {
+                // Its rate was not known when the place was taken.
+                entry.pace.spend(entry.rate, now);
+            }
             entry.stage = Stage::Idle;
+            entry.pace.give_back(entry.rate, unused);
+            if pick.probe && unused > 0 {
+                entry.breaker.probe_was_not_made(now);
+            }
         }
-        for _ in used..pick.places {
-            self.give_back(pick.endpoint, false);
+        if !pick.firsts_only {
+            self.later = self.later.saturating_sub(found.firsts);
         }
-        if let Some(at) = next {
-            self.has_work(pick.endpoint, at);
+        for _ in 0..unused {
+            self.give_back(pick.endpoint, pick.firsts_only);
+        }
+        if let Some((at, first)) = found.next {
+            self.has_work(pick.endpoint, at, first);
+        }
+        if let Some(at) = again {
+            self.has_work(pick.endpoint, at, false);
         }
     }
 
-    /// Gives a place back; who waited for it is ready.
-    pub(super) fn give_back(&mut self, id: EndpointId, fresh: bool) {
+    /// Gives a place back in which no attempt was made.
+    pub(super) fn take_back(&mut self, id: EndpointId, first: bool) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.pace.give_back(entry.rate, 1);
+        }
+        self.give_back(id, first);
+    }
+
+    /// Gives a place back; who waited for it is ready. `first` says that it was one for a first attempt.
+    pub(super) fn give_back(&mut self, id: EndpointId, first: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.later = self.later.saturating_sub(usize::from(!fresh));
+        self.later = self.later.saturating_sub(usize::from(!first));
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.in_flight = entry.in_flight.saturating_sub(1);
         let (project, is_blocked) = (entry.project, entry.stage == Stage::Blocked);
@@ -370,3 +451,6 @@ impl Book {
         self.keep = LOOK_AFTER.max(self.entries.len() * 2);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,30 @@
 //! Taking due deliveries of one endpoint out of the queue, under leases, in one commit.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use super::{Book, Dispatcher, Pick, Slot, Work, random, token};
+use futures_util::FutureExt;
+
+use super::{Dispatcher, Pick, Slot, Work, attempt::Ended, book::Found, rounds, token};
 use crate::{
-    deliver::state::{AttemptOutcome, Input, Status, Step, step},
+    deliver::{
+        ending::{cancel_all, quarantine},
+        state::{AttemptOutcome, Input, Step, step},
+    },
     error::Result,
     fault,
     id::EventId,
     ingest::delivers,
     model::{
-        delivery::Delivery,
+        delivery::{Delivery, Priority},
         endpoint::{Endpoint, EndpointState},
     },
     parts::Parts,
-    repo::{
-        Document,
-        deliveries::{Due, QUARANTINED},
-    },
+    repo::Document,
     store::{Batch, CommitMode, Outcome, Stored},
 };
+
+/// The result of a delivery whose event cannot be read.
+const EVENT_UNREADABLE: &str = "event_unreadable";
 
 /// What is sent of an event: its number in its session, and its envelope without it.
 type Sent = (Option<u64>, Arc<str>);
@@ -30,51 +35,66 @@ pub(super) fn lease(delivery: &mut Delivery, parts: &Parts) {
     if let Step::Moved(moved) = step(&delivery.state, input, &parts.settings.pipeline.schedule, 0.0) {
         delivery.state = moved.to;
         delivery.due_at = None;
-        delivery.leased_until = Some(parts.clock.now().plus(parts.settings.pipeline.lease));
+        delivery.leased_until = Some(parts.steady().plus(parts.settings.pipeline.lease));
     }
 }
 
-impl Dispatcher {
-    /// Makes one claim and begins the attempts. When the store fails, the places are given back and the endpoint is looked
-    /// at again a little later.
-    pub(super) async fn claim(self: Arc<Self>, pick: Pick) {
-        if let Err(error) = self.try_claim(pick).await {
-            tracing::warn!(endpoint = %pick.endpoint, error = %error, "a claim failed");
-            let now = self.parts().clock.monotonic();
-            let again = now.saturating_add(super::DISCOVER_EVERY);
-            self.book.lock().looked(pick, None, 0, Some(again), now);
-        }
-        self.wake.notify_one();
-    }
+/// What a claim came to.
+#[derive(Default)]
+struct Claimed {
+    endpoint: Option<Arc<Endpoint>>,
+    /// What is leased now, each with its event: none where that cannot be read.
+    leased: Vec<(Delivery, Option<Sent>)>,
+    /// When the next delivery is due (monotonic), and whether it may be a first attempt.
+    next: Option<(Duration, bool)>,
+}
 
-    async fn try_claim(self: &Arc<Self>, pick: Pick) -> Result<()> {
-        let parts = self.parts();
-        let endpoint = parts.endpoints.find(pick.endpoint).await?.map(Arc::new);
-        let now = parts.clock.monotonic();
-        let looked = |book: &mut Book, used, next| book.looked(pick, endpoint.as_deref(), used, next, now);
-        let receiver = match &endpoint {
-            Some(endpoint) if self.sends_to(endpoint).await? => Some(endpoint),
-            _ => None,
+impl Dispatcher {
+    /// Makes one claim and begins the attempts. When it fails, the places are given back and the endpoint is looked at again a
+    /// little later.
+    pub(super) async fn claim(self: Arc<Self>, pick: Pick) {
+        let Claimed { endpoint, leased, next } = match AssertUnwindSafe(self.try_claim(pick)).catch_unwind().await {
+            Ok(Ok(claimed)) => claimed,
+            failed => {
+                let error = failed.ok().and_then(Result::err);
+                tracing::warn!(endpoint = %pick.endpoint, ?error, "a claim failed");
+                let again = self.parts().clock.monotonic().saturating_add(rounds::EVERY);
+                Claimed { next: Some((again, true)), ..Claimed::default() }
+            }
         };
-        let Some(endpoint) = receiver.filter(|_| !self.stopping.is_cancelled()) else {
-            // What waits stays as it is; whoever changes the endpoint gives a hint.
-            looked(&mut self.book.lock(), 0, None);
-            return Ok(());
-        };
-        let Due { rows, next } = parts.deliveries.due(pick.endpoint, parts.clock.now(), pick.places).await?;
-        let next = next.map(|at| now.saturating_add(at.since(parts.clock.now())));
-        let claimed = self.take(rows, endpoint).await?;
-        fault::point("claim.after_mark").await?;
-        looked(&mut self.book.lock(), claimed.len(), next);
-        for (delivery, event) in claimed {
-            let slot = Slot { dispatcher: Arc::clone(self), endpoint: pick.endpoint, fresh: false };
+        let firsts = leased.iter().filter(|(delivery, _)| is_first(delivery)).count();
+        let found = Found { endpoint: endpoint.as_deref(), firsts, others: leased.len() - firsts, next };
+        self.book.lock().looked(pick, &found, self.parts().clock.monotonic());
+        for (delivery, event) in leased {
+            let first = pick.firsts_only || is_first(&delivery);
+            let slot = Slot { dispatcher: Arc::clone(&self), endpoint: pick.endpoint, first, used: false };
+            let Some(endpoint) = &endpoint else { continue };
             let Some((seq, body)) = event else {
-                self.fault(slot, delivery, "its event cannot be read").await;
+                self.give_up(slot, delivery, endpoint).await;
                 continue;
             };
             self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body });
         }
-        Ok(())
+        self.wake.notify_one();
+    }
+
+    async fn try_claim(&self, pick: Pick) -> Result<Claimed> {
+        let parts = self.parts();
+        let Some(endpoint) = parts.endpoints.find(pick.endpoint).await?.map(Arc::new) else {
+            // It was deleted while one of its deliveries was under way, or was being recorded.
+            cancel_all(parts, pick.endpoint).await?;
+            return Ok(Claimed::default());
+        };
+        if !self.sends_to(&endpoint).await? || self.stopping.is_cancelled() {
+            // What waits stays as it is; whoever changes the endpoint gives a hint.
+            return Ok(Claimed { endpoint: Some(endpoint), ..Claimed::default() });
+        }
+        let (steady, now) = (parts.steady(), parts.clock.monotonic());
+        let due = parts.deliveries.due(pick.endpoint, steady, pick.places, pick.firsts_only).await?;
+        let next = due.next.map(|at| (now.saturating_add(at.since(steady)), due.next_is_first));
+        let leased = self.take(due.rows, &endpoint).await?;
+        fault::point("claim.after_mark").await?;
+        Ok(Claimed { endpoint: Some(endpoint), leased, next })
     }
 
     /// Whether anything is sent to the endpoint now.
@@ -146,38 +166,21 @@ impl Dispatcher {
     pub(super) async fn decode(&self, row: Stored) -> Result<Option<Delivery>> {
         match Delivery::read(&row) {
             Ok(delivery) => Ok(Some(delivery)),
-            Err(fault) => self.quarantine(row, &fault.to_string()).await.map(|()| None),
+            Err(fault) => quarantine(self.parts(), row, &fault.to_string()).await.map(|()| None),
         }
     }
 
-    /// Puts a row aside that is not a delivery: trying again would not make it one.
-    async fn quarantine(&self, row: Stored, cause: &str) -> Result<()> {
-        let parts = self.parts();
-        tracing::error!(delivery = row.id, cause, "a delivery does not decode and is put aside");
-        let mut doc = row.doc;
-        doc["status"] = Status::Quarantined.name().into();
-        doc["due_at"] = serde_json::Value::Null;
-        doc["leased_until"] = serde_json::Value::Null;
-        doc[QUARANTINED] = 1.into();
-        doc["last_result"] = "does_not_decode".into();
-        let mut batch = Batch::new();
-        batch.replace(Delivery::COLLECTION, row.id, row.version, doc);
-        parts.store.commit(batch, CommitMode::Apply).await?;
-        parts.metrics.deliveries.with_label_values(&["quarantined"]).inc();
-        Ok(())
-    }
-
-    /// The wait of a delivery after a fault of Pulse, without sending it.
-    async fn fault(&self, slot: Slot, mut delivery: Delivery, what: &str) {
-        tracing::error!(delivery = %delivery.id, what, "a delivery could not be sent");
-        let Some(token) = delivery.state.lease_token else { return };
-        let outcome = AttemptOutcome::Fault { sent: false };
-        let input = Input::Finish { token, outcome };
-        let schedule = &self.parts().settings.pipeline.schedule;
-        if let Step::Moved(moved) = step(&delivery.state, input, schedule, random(self.parts())) {
-            delivery.last_result = Some(what.to_owned());
-            self.write_down(&delivery, moved.to, moved.due_in, None).await;
-        }
+    /// Ends the attempt of a delivery whose event cannot be read.
+    async fn give_up(&self, slot: Slot, delivery: Delivery, endpoint: &Endpoint) {
+        tracing::error!(delivery = %delivery.id, "a delivery could not be sent: its event cannot be read");
+        let ended =
+            Ended::without_answer(AttemptOutcome::Fault { sent: false }, EVENT_UNREADABLE, self.parts().clock.now());
+        self.finish(&delivery, endpoint, &ended).await;
         drop(slot);
     }
+}
+
+/// Whether the next attempt of a delivery is its first.
+fn is_first(delivery: &Delivery) -> bool {
+    delivery.prio == Priority::First.number()
 }

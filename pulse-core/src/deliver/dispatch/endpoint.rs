@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     access::seal::Place,
-    deliver::sign::{MAX_SECRETS, SigningSecret},
+    deliver::sign::SigningSecret,
     error::{Error, Result},
     id::{EndpointId, ProjectId},
     model::endpoint::{Endpoint, StoredSecret},
@@ -74,11 +74,8 @@ impl Prepared {
     }
 
     /// The secrets that sign at `now`, newest first.
-    pub(super) fn live(&self, now: Timestamp) -> Vec<SigningSecret> {
-        let live = |(secret, end): &(SigningSecret, Option<Timestamp>)| {
-            end.is_none_or(|end| end > now).then(|| secret.clone())
-        };
-        self.secrets.iter().filter_map(live).take(MAX_SECRETS).collect()
+    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = &SigningSecret> {
+        self.secrets.iter().filter(move |(_, end)| end.is_none_or(|end| end > now)).map(|(secret, _)| secret)
     }
 }
 

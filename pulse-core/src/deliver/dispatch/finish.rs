@@ -3,11 +3,18 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, Work, attempt::Ended, notices::is_operational, random};
+use super::{
+    Dispatcher,
+    attempt::{Came, Ended},
+    notices::is_operational,
+    random,
+};
 use crate::{
     deliver::{
         breaker::Observed,
-        state::{DeliveryState, Effect, Input, Record, Status, Step, Transition, step},
+        ending::cancel_all,
+        schedule::Schedule,
+        state::{Effect, Input, Record, Status, Step, Transition, step},
     },
     error::{Error, Result},
     fault,
@@ -16,6 +23,7 @@ use crate::{
         endpoint::Endpoint,
     },
     outbound::Answer,
+    parts::Parts,
     repo::{Document, get},
     store::{Batch, CommitMode, Outcome},
 };
@@ -33,89 +41,90 @@ const TRIES: usize = 5;
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 impl Dispatcher {
-    /// Writes down what came of an attempt, and what it means for its endpoint.
-    pub(super) async fn finish(&self, work: Work, ended: Ended) {
-        let Work { delivery, endpoint, .. } = work;
-        let Some(token) = delivery.state.lease_token else { return };
+    /// Writes down what came of an attempt, and what it means for its endpoint. Who comes late has nothing to say about that.
+    pub(super) async fn finish(&self, delivery: &Delivery, endpoint: &Endpoint, ended: &Ended) {
         let schedule = endpoint.schedule.as_ref().unwrap_or(&self.parts().settings.pipeline.schedule);
-        let input = Input::Finish { token, outcome: ended.outcome };
-        match step(&delivery.state, input, schedule, random(self.parts())) {
-            Step::Moved(moved) => {
-                let attempt = self.row(&delivery, &ended, moved.record);
-                if !self.write_down(&delivery, moved.to, moved.due_in, attempt).await {
-                    return;
-                }
-                self.count(&moved, &ended);
-                self.tell_endpoint(&endpoint, &delivery.event_type, &ended, &moved).await;
-                if let Some(wait) = moved.due_in {
-                    self.awaken(endpoint.id, wait);
-                }
-            }
-            Step::Late | Step::Unmoved => {}
+        let Some(moved) = self.write_down(delivery, ended, schedule).await else { return };
+        self.count(&moved, ended);
+        self.tell_endpoint(endpoint, &delivery.event_type, ended, &moved).await;
+        if let Some(wait) = moved.due_in {
+            self.await_next(endpoint, wait).await;
         }
+    }
+
+    /// Has the endpoint looked at when the delivery is due again; one that was deleted meanwhile gets nothing more.
+    async fn await_next(&self, endpoint: &Endpoint, wait: Duration) {
+        let parts = self.parts();
+        if let Ok(None) = parts.endpoints.find(endpoint.id).await
+            && let Err(error) = cancel_all(parts, endpoint.id).await
+        {
+            tracing::warn!(endpoint = %endpoint.id, error = %error, "what waits for an endpoint that is gone is cancelled later");
+        }
+        self.awaken(endpoint.id, wait);
     }
 
     /// Commits a delivery's new state with the attempt's row. While the store cannot take it, it is tried again for as long
-    /// as the lease lasts; after that the lease is taken back by itself. Gives whether the delivery was still ours: who comes
-    /// late has nothing to say about its endpoint either.
-    pub(super) async fn write_down(
-        &self,
-        delivery: &Delivery,
-        to: DeliveryState,
-        due_in: Option<Duration>,
-        attempt: Option<Attempt>,
-    ) -> bool {
+    /// as the lease lasts; after that the lease is taken back by itself. Gives what the delivery came to, if it was still
+    /// ours.
+    async fn write_down(&self, ours: &Delivery, ended: &Ended, schedule: &Schedule) -> Option<Transition> {
         let clock = &self.parts().clock;
         let end = clock.monotonic().saturating_add(self.parts().settings.pipeline.lease);
         loop {
-            match self.try_write_down(delivery, to, due_in, attempt.as_ref()).await {
-                Ok(held) => return held,
+            match self.try_write_down(ours, ended, schedule).await {
+                Ok(moved) => return moved,
                 Err(error) if clock.monotonic() < end && !self.cut.is_cancelled() => {
-                    tracing::warn!(delivery = %delivery.id, error = %error, "the end of an attempt waits for the store");
+                    tracing::warn!(delivery = %ours.id, error = %error, "the end of an attempt waits for the store");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::error!(delivery = %delivery.id, error = %error, "the end of an attempt was not recorded");
-                    return false;
+                    tracing::error!(delivery = %ours.id, error = %error, "the end of an attempt was not recorded");
+                    return None;
                 }
             }
         }
     }
 
-    async fn try_write_down(
-        &self,
-        ours: &Delivery,
-        to: DeliveryState,
-        due_in: Option<Duration>,
-        attempt: Option<&Attempt>,
-    ) -> Result<bool> {
+    async fn try_write_down(&self, ours: &Delivery, ended: &Ended, schedule: &Schedule) -> Result<Option<Transition>> {
         let parts = self.parts();
-        let mut current = Some(ours.clone());
+        let Some(token) = ours.state.lease_token else { return Ok(None) };
+        let input = Input::Finish { token, outcome: ended.outcome };
+        let Step::Moved(moved) = step(&ours.state, input, schedule, random(parts)) else { return Ok(None) };
+        let row = self.row(ours, ended, moved.record);
+        let mut stands = Some(ours.clone());
         for _ in 0..TRIES {
+            let held = stands.take().filter(|delivery| delivery.state.is_leased_under(token));
+            let is_held = held.is_some();
             let mut batch = Batch::new();
-            let held = current
-                .take()
-                .filter(|delivery| ours.state.lease_token.is_some_and(|token| delivery.state.is_leased_under(token)));
-            let late = held.is_none();
             if let Some(delivery) = held {
-                moved(delivery, to, due_in, attempt, parts.clock.now()).replace_in(&mut batch)?;
-            }
-            if let Some(attempt) = attempt {
-                Attempt { late, ..attempt.clone() }.insert_into(&mut batch)?;
+                concluded(delivery, &moved, ended, parts).replace_in(&mut batch)?;
+                row.as_ref().map_or(Ok(()), |row| row.insert_into(&mut batch))?;
+            } else if let Some(row) = &row {
+                match get::<Attempt>(&parts.store, &row.id.to_string()).await? {
+                    // An earlier try came through although it did not say so.
+                    Some(stored)
+                        if stored.result == row.result && !stored.late && row.result != AttemptResult::Interrupted =>
+                    {
+                        return Ok(Some(moved));
+                    }
+                    // The lease was taken back, and how the attempt ended was not known then.
+                    Some(stored) if row.result != AttemptResult::Interrupted => {
+                        Attempt { late: true, version: stored.version, ..row.clone() }.replace_in(&mut batch)?;
+                    }
+                    Some(_) => {}
+                    None => Attempt { late: true, ..row.clone() }.insert_into(&mut batch)?,
+                }
             }
             if batch.is_empty() {
-                return Ok(false);
+                return Ok(None);
             }
             fault::point("finish.before_commit").await?;
             match parts.store.commit(batch, CommitMode::Apply).await? {
                 Outcome::Committed { .. } => {
                     fault::point("finish.after_commit").await?;
-                    return Ok(!late);
+                    return Ok(is_held.then_some(moved));
                 }
-                // The row is there: an earlier try came through although it did not say so.
-                Outcome::Conflict { .. } => return Ok(!late),
-                Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => {
-                    current = get::<Delivery>(&parts.store, &ours.id.to_string()).await?;
+                Outcome::Conflict { .. } | Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => {
+                    stands = get::<Delivery>(&parts.store, &ours.id.to_string()).await?;
                 }
             }
         }
@@ -130,11 +139,10 @@ impl Dispatcher {
             Record::Attempt { number } => (number, AttemptResult::Failed),
             Record::Interrupted { number } => (number, AttemptResult::Interrupted),
         };
-        let failure = ended.result.as_ref().and_then(|result| result.as_ref().err());
-        let answer = ended.result.as_ref().and_then(|result| result.as_ref().ok());
+        let (answer, failure) = (ended.answer(), ended.failure());
         let peer = answer.map(|answer| answer.peer).or(failure.and_then(|failure| failure.peer));
         Some(Attempt {
-            id: Attempt::id_of(delivery.id, token, ended.started_at),
+            id: Attempt::id_of(delivery.id, token),
             project_id: delivery.project_id,
             delivery_id: delivery.id,
             endpoint_id: delivery.endpoint_id,
@@ -159,11 +167,11 @@ impl Dispatcher {
     fn count(&self, moved: &Transition, ended: &Ended) {
         let metrics = &self.parts().metrics;
         metrics.attempt_seconds.observe(ended.took.as_secs_f64());
-        let result = match (&ended.result, ended.outcome.is_success()) {
-            (_, true) => "succeeded",
-            (Some(Ok(answer)), false) => status_class(answer),
-            (Some(Err(failure)), false) => failure.kind.word(),
-            (None, false) => "interrupted",
+        let result = match &ended.came {
+            _ if ended.outcome.is_success() => "succeeded",
+            Came::Answer(answer) => status_class(answer),
+            Came::Failure(failure) => failure.kind.word(),
+            Came::Nothing(why) => why,
         };
         metrics.attempts.with_label_values(&[result]).inc();
         if moved.to.status.is_terminal() {
@@ -182,34 +190,24 @@ impl Dispatcher {
         match moved.effect {
             Effect::None => {}
             Effect::Spare(span) => self.book.lock().spare(endpoint.id, span, now),
-            Effect::Disable => self.disable(endpoint, "it answered 410 Gone").await,
+            // What happens because of an operational event is not told in another.
+            Effect::Disable => self.disable(endpoint, "it answered 410 Gone", !is_operational(event_type)).await,
         }
     }
 }
 
 /// The delivery as it is after an attempt.
-pub(super) fn moved(
-    delivery: Delivery,
-    to: DeliveryState,
-    due_in: Option<Duration>,
-    attempt: Option<&Attempt>,
-    now: crate::time::Timestamp,
-) -> Delivery {
+pub(super) fn concluded(delivery: Delivery, moved: &Transition, ended: &Ended, parts: &Parts) -> Delivery {
+    let to = moved.to;
     let replayed = delivery.prio == Priority::Replay.number();
     let later = to.attempts_made > 0 || to.interruptions > 0 || to.faults > 0;
-    let prio = if replayed || !later { delivery.prio } else { Priority::Retry.number() };
-    let last_result = attempt.map(|attempt| match (attempt.status_code, &attempt.error) {
-        (Some(code), _) => code.to_string(),
-        (None, Some(error)) => error.clone(),
-        (None, None) => "interrupted".to_owned(),
-    });
     Delivery {
         state: to,
-        due_at: due_in.map(|wait| now.plus(wait)).filter(|_| to.status == Status::Pending),
+        due_at: moved.due_in.map(|wait| parts.steady().plus(wait)),
         leased_until: None,
-        finished_at: to.status.is_terminal().then_some(now),
-        last_result: last_result.or(delivery.last_result.clone()),
-        prio,
+        finished_at: to.status.is_terminal().then(|| parts.clock.now()),
+        last_result: Some(ended.word()),
+        prio: if replayed || !later { delivery.prio } else { Priority::Retry.number() },
         ..delivery
     }
 }

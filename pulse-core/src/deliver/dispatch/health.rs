@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     id::EndpointId,
     model::endpoint::{Endpoint, EndpointHealth, EndpointState},
+    parts::Wakes,
     repo::Document,
     store::{Batch, CommitMode, Outcome},
 };
@@ -42,7 +43,7 @@ impl Dispatcher {
             return;
         }
         let now = self.parts().clock.now();
-        let failed = (!ended.outcome.is_success()).then(|| what_failed(ended));
+        let failed = (!ended.outcome.is_success()).then(|| ended.word());
         let failing = {
             let mut ward = self.ward.0.lock();
             let Some((health, dirty)) = ward.get_mut(&endpoint.id) else { return };
@@ -55,7 +56,7 @@ impl Dispatcher {
                 && health.consecutive_failures >= FAILING_ATTEMPTS
         };
         if failing {
-            self.disable(endpoint, "it failed for five days").await;
+            self.disable(endpoint, "it failed for five days", true).await;
         }
     }
 
@@ -93,42 +94,67 @@ impl Dispatcher {
         first
     }
 
+    /// Writes these in one commit. When one of them cannot be, each in one of its own: a deleted endpoint costs the others
+    /// nothing.
     async fn write_some(&self, changed: &[EndpointHealth]) -> Result<()> {
-        let mut batch = Batch::new();
-        for health in changed {
-            if health.version == 0 { health.insert_into(&mut batch) } else { health.replace_in(&mut batch) }?;
+        if changed.len() == 1 || !self.write_together(changed).await? {
+            let mut first = Ok(());
+            for one in changed {
+                first = first.and(self.write_one(one).await);
+            }
+            return first;
         }
-        let written = self.parts().store.commit(batch, CommitMode::Apply).await;
+        Ok(())
+    }
+
+    /// Somebody else wrote, or the endpoint went: what is in the store is read again at the next attempt.
+    async fn write_one(&self, health: &EndpointHealth) -> Result<()> {
+        if !self.write_together(std::slice::from_ref(health)).await? {
+            self.ward.0.lock().remove(&health.endpoint_id);
+        }
+        Ok(())
+    }
+
+    /// Whether all of these are written now. What could not be tried is to be written still.
+    async fn write_together(&self, changed: &[EndpointHealth]) -> Result<bool> {
+        let written = self.try_to_write(changed).await;
         let mut ward = self.ward.0.lock();
         for health in changed {
-            match &written {
-                Ok(Outcome::Committed { .. }) => {
-                    if let Some((kept, _)) = ward.get_mut(&health.endpoint_id) {
-                        kept.version = health.version + 1;
-                    }
-                }
-                // Somebody else wrote, or the endpoint went: what is in the store is read again at the next attempt.
-                Ok(_) => drop(ward.remove(&health.endpoint_id)),
-                Err(_) => {
-                    if let Some((_, dirty)) = ward.get_mut(&health.endpoint_id) {
-                        *dirty = true;
-                    }
-                }
+            let Some((kept, dirty)) = ward.get_mut(&health.endpoint_id) else { continue };
+            match written {
+                Ok(true) => kept.version = health.version + 1,
+                Ok(false) => {}
+                Err(_) => *dirty = true,
             }
         }
-        written.map(drop)
+        written
+    }
+
+    /// New health holds only while its endpoint is there: one that was deleted has taken its health along.
+    async fn try_to_write(&self, changed: &[EndpointHealth]) -> Result<bool> {
+        let mut batch = Batch::new();
+        for health in changed {
+            if health.version > 0 {
+                health.replace_in(&mut batch)?;
+                continue;
+            }
+            let Some(endpoint) = self.parts().endpoints.find(health.endpoint_id).await? else { return Ok(false) };
+            endpoint.require_in(&mut batch);
+            health.insert_into(&mut batch)?;
+        }
+        let outcome = self.parts().store.commit(batch, CommitMode::Apply).await?;
+        Ok(matches!(outcome, Outcome::Committed { .. }))
     }
 
     /// Switches an endpoint off, in the same commit with the event that tells the project's other endpoints.
-    pub(super) async fn disable(&self, endpoint: &Endpoint, why: &str) {
-        if let Err(error) = self.try_disable(endpoint, why).await {
+    pub(super) async fn disable(&self, endpoint: &Endpoint, why: &str, tells: bool) {
+        if let Err(error) = self.try_disable(endpoint, why, tells).await {
             tracing::warn!(endpoint = %endpoint.id, error = %error, "an endpoint could not be switched off");
         }
     }
 
-    async fn try_disable(&self, endpoint: &Endpoint, why: &str) -> Result<()> {
+    async fn try_disable(&self, endpoint: &Endpoint, why: &str, mut tells: bool) -> Result<()> {
         let parts = self.parts();
-        let mut tells = true;
         // Once more when somebody changes it at the same time.
         for _ in 0..3 {
             let Some(current) = parts.endpoints.find(endpoint.id).await? else { return Ok(()) };
@@ -149,10 +175,11 @@ impl Dispatcher {
             if tells {
                 self.notice(&disabled, DISABLED, Some(why), 1, now, &mut batch).await?;
             }
+            let called = Wakes::called_by(&batch);
             match parts.store.commit(batch, CommitMode::Apply).await? {
                 Outcome::Committed { .. } => {
                     parts.keyring.forget();
-                    parts.wakes.deliveries.notify_one();
+                    parts.wakes.wake(called);
                     tracing::info!(endpoint = %endpoint.id, why, "an endpoint was switched off");
                     return Ok(());
                 }
@@ -162,14 +189,5 @@ impl Dispatcher {
             }
         }
         Ok(())
-    }
-}
-
-/// What an attempt failed with: an HTTP status or a fixed word.
-fn what_failed(ended: &Ended) -> String {
-    match &ended.result {
-        Some(Ok(answer)) => answer.status.as_u16().to_string(),
-        Some(Err(failure)) => failure.kind.word().to_owned(),
-        None => "interrupted".to_owned(),
     }
 }

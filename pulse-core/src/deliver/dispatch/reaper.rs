@@ -1,8 +1,11 @@
 //! Taking back leases whose holder did not come back: the process ended, or the store could not be reached for so long.
 
-use std::time::Duration;
-
-use super::{Dispatcher, attempt::Ended, random};
+use super::{
+    Dispatcher,
+    attempt::{Ended, INTERRUPTED},
+    finish::concluded,
+    random,
+};
 use crate::{
     deliver::state::{AttemptOutcome, Input, Step, step},
     error::Result,
@@ -20,7 +23,7 @@ impl Dispatcher {
     pub(super) async fn reap(&self, all: bool) -> Result<()> {
         let parts = self.parts();
         loop {
-            let now = parts.clock.now();
+            let now = parts.steady();
             let rows = parts.deliveries.leased((!all).then_some(now), STEP).await?;
             let (found, mut batch, mut soonest) = (rows.len(), Batch::new(), Vec::new());
             let mut quarantined = false;
@@ -33,21 +36,16 @@ impl Dispatcher {
                 let schedule = &parts.settings.pipeline.schedule;
                 let input = Input::LeaseOver { token };
                 let Step::Moved(moved) = step(&delivery.state, input, schedule, random(parts)) else { continue };
-                let due_in = moved.due_in.unwrap_or(Duration::ZERO);
                 // When it was begun is not known: the lease began with it.
                 let lease = parts.settings.pipeline.lease;
-                let ended = Ended {
-                    outcome: AttemptOutcome::Released { sent: true },
-                    started_at: delivery.leased_until.map_or(now, |end| end.minus(lease)),
-                    took: Duration::ZERO,
-                    result: None,
-                };
+                let began = delivery.leased_until.map_or(now, |end| end.minus(lease));
+                let ended = Ended::without_answer(AttemptOutcome::Released { sent: true }, INTERRUPTED, began);
                 if let Some(attempt) = self.row(&delivery, &ended, moved.record) {
                     attempt.insert_into(&mut batch)?;
                 }
-                soonest.push((delivery.endpoint_id, due_in));
-                super::finish::moved(delivery, moved.to, Some(due_in), None, now).replace_in(&mut batch)?;
-                parts.metrics.attempts.with_label_values(&["interrupted"]).inc();
+                soonest.push((delivery.endpoint_id, moved.due_in.unwrap_or_default()));
+                concluded(delivery, &moved, &ended, parts).replace_in(&mut batch)?;
+                parts.metrics.attempts.with_label_values(&[INTERRUPTED]).inc();
             }
             if batch.is_empty() {
                 if quarantined && found == STEP {

@@ -1,5 +1,7 @@
 //! LiveKit's answers, as a real server gave them (`tests/fixtures/livekit/api.json`), and as none should.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -16,14 +16,22 @@ fn judge(webhook: &Recorded, now: Timestamp) -> Result<Verified, Refusal> {
 
 /// A token with these parts, signed with the right secret.
 fn token(header: &Value, claims: &Value) -> String {
+    signed(&secret(), header, claims)
+}
+
+fn signed(secret: &Secret, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(claims));
-    let signature = mac(&secret(), signed.as_bytes()).finalize().into_bytes();
+    let signature = mac(secret, signed.as_bytes()).finalize().into_bytes();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn claims(body: &str) -> Value {
-    let now = NOW.as_secs();
+    claims_at(body.as_bytes(), NOW)
+}
+
+fn claims_at(body: &[u8], now: Timestamp) -> Value {
+    let now = now.as_secs();
     json!({ "iss": KEY, "exp": now + 300, "nbf": now, "iat": now, "sha256": STANDARD.encode(Sha256::digest(body)) })
 }
 
@@ -71,14 +79,6 @@ fn a_recorded_webhook_with_one_byte_changed_is_not() {
 }
 
 #[test]
-fn signing_makes_what_livekit_makes() {
-    for webhook in recorded() {
-        let issued_at = judge(&webhook, webhook.received_at).unwrap().issued_at;
-        assert_eq!(sign(KEY, &secret(), webhook.body.as_bytes(), issued_at), webhook.authorization, "{}", webhook.name);
-    }
-}
-
-#[test]
 fn the_key_is_chosen_among_several_and_may_have_two_secrets() {
     let webhook = nth(1);
     let judge_with = |pairs: &[(&str, &str)]| {
@@ -100,7 +100,9 @@ fn settings_that_are_not_set_let_nobody_in() {
     let keys = WebhookKeys::new(vec![(String::new(), Secret::new("")), (KEY.to_owned(), Secret::new(""))]);
     assert!(keys.is_empty());
     for name in ["", KEY] {
-        let forged = sign(name, &Secret::new(""), b"{}", NOW);
+        let mut claims = claims("{}");
+        claims["iss"] = json!(name);
+        let forged = signed(&Secret::new(""), &json!({ "alg": "HS256" }), &claims);
         assert_eq!(verify(&keys, Some(forged.as_bytes()), b"{}", NOW), Err(Refusal::UnknownKey));
     }
 }
@@ -115,7 +117,7 @@ fn clocks_may_be_a_minute_apart_and_no_more() {
     assert_eq!(at(360), Ok(()), "a minute after its end");
     assert_eq!(at(361), Err(Refusal::Expired));
     assert_eq!(at(-60), Ok(()), "a minute early");
-    assert_eq!(at(-61), Err(Refusal::NotYetValid));
+    assert!(matches!(at(-61), Err(Refusal::NotYetValid { skew }) if skew < -60_000), "{:?}", at(-61));
     let skew = |seconds: i64| judge(&webhook, Timestamp::from_secs(issued_at.as_secs() + seconds)).unwrap().skew;
     assert_eq!((skew(30), skew(-30)), (30_000, -30_000));
 }
@@ -194,7 +196,7 @@ fn times_may_lack_one_of_two_and_be_as_odd_as_numbers_are() {
     assert_eq!(remove(&["nbf", "iat"]), Err(Refusal::Malformed));
     assert_eq!(with(|claims| claims["exp"] = json!(i64::MIN)), Err(Refusal::Expired));
     assert!(with(|claims| claims["exp"] = json!(i64::MAX)).is_ok());
-    assert_eq!(with(|claims| claims["nbf"] = json!(i64::MAX)), Err(Refusal::NotYetValid));
+    assert!(matches!(with(|claims| claims["nbf"] = json!(i64::MAX)), Err(Refusal::NotYetValid { .. })));
     assert!(with(|claims| claims["iat"] = json!(i64::MIN)).is_ok());
     assert_eq!(with(|claims| claims["exp"] = json!("1800000300")), Err(Refusal::Malformed));
 }
@@ -207,7 +209,7 @@ fn refusals_have_words_of_their_own() {
         Refusal::UnknownKey,
         Refusal::BadSignature,
         Refusal::Expired,
-        Refusal::NotYetValid,
+        Refusal::NotYetValid { skew: -60_001 },
         Refusal::BodyMismatch,
     ];
     let words: std::collections::BTreeSet<_> = all.map(Refusal::name).into();
@@ -258,7 +260,7 @@ proptest! {
         seconds in 1_i64..100_000_000_000,
     ) {
         let now = Timestamp::from_secs(seconds);
-        let authorization = sign(KEY, &secret(), &body, now);
+        let authorization = token(&json!({ "alg": "HS256" }), &claims_at(&body, now));
         let verified = verify(&keys(), Some(authorization.as_bytes()), &body, now);
         prop_assert_eq!(verified, Ok(Verified { api_key: KEY.to_owned(), issued_at: now, skew: 0 }));
         if other != body {

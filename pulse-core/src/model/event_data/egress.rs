@@ -29,13 +29,13 @@ pub struct EgressData {
     /// When LiveKit last changed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
-    /// Why it failed, in LiveKit's words, cut at 2,048 bytes.
+    /// Why it failed, in LiveKit's words and your names of rooms, cut at 2,048 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The HTTP status that fits the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<i32>,
-    /// More about its end, in LiveKit's words, cut at 2,048 bytes.
+    /// More about its end, in LiveKit's words and your names of rooms, cut at 2,048 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
     /// Where LiveKit wrote the list of what it recorded.
@@ -181,7 +181,7 @@ pub struct StreamResult {
     /// How often it was connected anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// Why it failed, in LiveKit's words, cut at 2,048 bytes.
+    /// Why it failed, in LiveKit's words and your names of rooms, cut at 2,048 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

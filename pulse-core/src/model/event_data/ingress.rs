@@ -29,7 +29,7 @@ pub struct IngressData {
     pub participant_name: Option<String>,
     /// How far it is.
     pub status: IngressStatus,
-    /// What is wrong, in LiveKit's words, cut at 2,048 bytes.
+    /// What is wrong, in LiveKit's words and your names of rooms, cut at 2,048 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// LiveKit's id of this one time that it publishes.

@@ -1,5 +1,8 @@
 //! Sending an event to an endpoint once more: another delivery of the same event, with the same bytes and the same
-//! `webhook-id`. What asked for it is its origin, so that the same request makes one delivery however often it is made.
+//! `webhook-id`. Who asked for it, and by which request, is its origin: the same request of the same caller makes one
+//! delivery however often it is made, and nobody else's request is taken for it.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,10 @@ use crate::{
     repo::Document,
     store::Batch,
 };
+
+/// For how long an event must still be kept to be sent once more. A sweep takes what is too old and finds no delivery of it
+/// while this one is on its way to the store: by then it is not too old yet.
+const STILL_KEPT: Duration = Duration::from_secs(60);
 
 /// Send a delivery's event to its endpoint once more.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +52,7 @@ async fn endpoint(cx: &Cx<'_>, old: &Delivery) -> Result<Endpoint> {
 /// The event, which must be kept for long enough to be sent.
 async fn event(cx: &Cx<'_>, old: &Delivery) -> Result<Event> {
     let found = cx.parts.events.get(old.project_id, old.event_id).await?;
-    found.filter(|event| event.expires_at > cx.now).ok_or_else(|| {
+    found.filter(|event| event.expires_at > cx.now.plus(STILL_KEPT)).ok_or_else(|| {
         Error::new(Code::Gone, format!("event {} is not kept any more", old.event_id))
             .hint("Events are kept for as long as the settings say, 30 days by default.")
     })
@@ -54,8 +61,9 @@ async fn event(cx: &Cx<'_>, old: &Delivery) -> Result<Event> {
 impl ResendDelivery {
     /// The delivery that this request makes.
     fn delivery(cx: &Cx<'_>, event: &Event, endpoint: &Endpoint) -> Delivery {
-        let asked_by = cx.call.idempotency_key.as_deref().unwrap_or(&cx.call.request_id);
-        Delivery::new(event, endpoint.id, format!("resend:{asked_by}"), Priority::Replay, cx.now)
+        let request = cx.call.idempotency_key.as_deref().unwrap_or(&cx.call.request_id);
+        let origin = format!("resend:{}:{request}", cx.call.caller.id());
+        Delivery::new(event, endpoint.id, origin, Priority::Replay, cx.now, cx.parts.steady())
     }
 }
 

@@ -1,5 +1,8 @@
 //! Rotation of signing secrets. While the old secret lives, every delivery carries a signature with each, so that a
 //! receiver who knows either is content.
+//!
+//! Who makes an endpoint sees the secret of what is theirs. Rotation shows one that signs for an endpoint of others', so it
+//! takes a permission of its own, which developers and the keys that projects are made with lack.
 
 use std::time::Duration;
 
@@ -74,7 +77,7 @@ impl Operation for RotateSecret {
         "endpoints.rotate_secret",
         Method::Post,
         "/v1/webhooks/endpoints/{id}/rotate-secret",
-        &[Permission::WebhooksWrite],
+        &[Permission::WebhooksSecrets],
         "Replace an endpoint's signing secret; the old one still signs until its overlap is over",
     )
     .reveals()

@@ -146,7 +146,7 @@ impl Operation for RevokeTokens {
         }
         let there =
             cx.parts.intervals.open_that(project_id, |connection| is_hit(connection, &revocation), MAX_REMOVALS);
-        let removed = evict::remove(cx, &there.await?, "revoked", &mut batch)?;
+        let removed = evict::remove(cx, &there.await?, "revoked", &mut batch).await?;
         let targets = vec![
             target("revocation", revocation.id, None),
             target("project", project_id, Some(tenant.project.name.to_string())),

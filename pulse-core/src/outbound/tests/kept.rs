@@ -18,34 +18,11 @@ async fn one_connection_serves_request_after_request() {
     assert_eq!(accepted.load(Ordering::SeqCst), 1);
 }
 
-/// The other side closes right after each answer, and says so only to the test: the event loop of the client has not looked
-/// at the socket again when the next request is written.
-#[tokio::test]
-async fn a_kept_connection_that_the_other_side_closed_does_not_show() {
-    let (told, mut closed) = mpsc::channel(1);
+/// The test closes the other side itself, right before the next request: the kernel knows of it then, and the event loop of
+/// the client has had no chance to hear.
+async fn closed_before_each_request(close: fn(TcpStream)) {
+    let (told, mut answered) = mpsc::channel(1);
     let (server, accepted) = serve(move |_, mut stream| {
-        let told = told.clone();
-        async move {
-            read(&mut stream).await;
-            stream.write_all(OK.as_bytes()).await.unwrap();
-            drop(stream);
-            told.send(()).await.unwrap();
-        }
-    })
-    .await;
-    let (outbound, _) = client_of(server);
-    for round in 1..=50 {
-        let answer = outbound.exchange(&to_public()).await.unwrap_or_else(|failure| panic!("{round}: {failure:?}"));
-        assert_eq!(answer.status.as_u16(), 200);
-        closed.recv().await.expect("the server closed");
-        assert_eq!(accepted.load(Ordering::SeqCst), round);
-    }
-}
-
-#[tokio::test]
-async fn a_kept_connection_that_was_reset_does_not_show_either() {
-    let (told, mut closed) = mpsc::channel(1);
-    let (server, _) = serve(move |_, mut stream| {
         let told = told.clone();
         async move {
             read(&mut stream).await;
@@ -55,10 +32,21 @@ async fn a_kept_connection_that_was_reset_does_not_show_either() {
     })
     .await;
     let (outbound, _) = client_of(server);
-    for _ in 0..10 {
-        assert_eq!(outbound.exchange(&to_public()).await.unwrap().status.as_u16(), 200);
-        closed.recv().await.expect("the server's side").set_zero_linger().unwrap();
+    for round in 1..=50 {
+        let answer = outbound.exchange(&to_public()).await.unwrap_or_else(|failure| panic!("{round}: {failure:?}"));
+        assert_eq!((answer.status.as_u16(), accepted.load(Ordering::SeqCst)), (200, round));
+        close(answered.recv().await.expect("the server's side of the connection"));
     }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_other_side_closed_does_not_show() {
+    closed_before_each_request(drop).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_reset_does_not_show_either() {
+    closed_before_each_request(|stream| stream.set_zero_linger().unwrap()).await;
 }
 
 /// A request that the other side has read and then not answered may have been acted upon: it is not sent again by itself.

@@ -116,23 +116,22 @@ async fn a_server_that_speaks_no_tls_or_nothing_at_all_is_told_as_that() {
 async fn a_kept_tls_connection_that_the_other_side_closed_does_not_show() {
     let authority = Authority::new();
     let acceptor = authority.server(NAME, |_| {});
-    let (told, mut closed) = tokio::sync::mpsc::channel(1);
+    let (told, mut answered) = tokio::sync::mpsc::channel(1);
     let (server, accepted) = serve(move |_, stream| {
         let (acceptor, told) = (acceptor.clone(), told.clone());
         async move {
             let mut stream = acceptor.accept(stream).await.unwrap();
             read(&mut stream).await;
             stream.write_all(OK.as_bytes()).await.unwrap();
-            stream.shutdown().await.unwrap();
-            drop(stream);
-            told.send(()).await.unwrap();
+            told.send(stream).await.unwrap();
         }
     })
     .await;
     let outbound = authority.client_of(server);
     for round in 1..=10 {
         assert_eq!(outbound.exchange(&hook("https://hooks.example/")).await.unwrap().status.as_u16(), 200);
-        closed.recv().await.expect("the server closed");
         assert_eq!(accepted.load(Ordering::SeqCst), round);
+        // Right before the next request, so that the event loop of the client has had no chance to hear.
+        answered.recv().await.expect("the server's side of the connection").shutdown().await.unwrap();
     }
 }

@@ -1,7 +1,10 @@
 //! Events that are unusual, oversized, or no events at all.
 
 use super::*;
-use crate::model::event_data::{EgressKind, ParticipantKind};
+use crate::{
+    id::ProjectId,
+    model::event_data::{EgressKind, ParticipantKind},
+};
 
 fn reason(body: &[u8]) -> &'static str {
     LiveKitEvent::parse(body).expect_err("no event").reason
@@ -227,6 +230,25 @@ fn an_egress_is_of_the_kind_that_its_request_says() {
     let mut web = parse(&event("egress_started", json!({ "egressInfo": { "egressId": "EG_1", "web": {} } })));
     web.rename_rooms("standup");
     assert_eq!((web.facts.room.wire_name, web.data.egress.unwrap().room_name), (None, None));
+}
+
+#[test]
+fn explanations_name_rooms_as_the_customer_does() {
+    let (own, other) = (ProjectId::from_bits(7 << 80), ProjectId::from_bits(8 << 80));
+    let why = format!("room {own}~stand-up is gone, {other}~secret too");
+    let said = json!({ "error": why, "details": why, "streamResults": [{ "error": why }] });
+    let mut egress = json!({ "egressId": "EG_1", "roomName": format!("{own}~stand-up") });
+    egress.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    let state = json!({ "error": why });
+    let ingress = json!({ "ingressId": "IN_1", "roomName": format!("{own}~stand-up"), "state": state });
+    let mut event = parse(&event("egress_ended", json!({ "egressInfo": egress, "ingressInfo": ingress })));
+    event.rename_rooms("stand-up");
+    let shown = data(&event);
+    let expected = json!("room stand-up is gone, <room> too");
+    for place in ["/egress/error", "/egress/details", "/egress/streams/0/error", "/ingress/error"] {
+        assert_eq!(shown.pointer(place), Some(&expected), "{place}");
+    }
+    assert!(!shown.to_string().contains("prj_"), "{shown}");
 }
 
 #[test]

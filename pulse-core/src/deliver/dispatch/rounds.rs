@@ -1,0 +1,107 @@
+//! What the dispatcher does once a second, come what may, beside the sending: it looks for work of which nobody has told,
+//! takes back leases that are over, writes down the health of endpoints and tells of what was given up.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::Dispatcher;
+use crate::{
+    error::Result, id::EndpointId, model::endpoint::EndpointState, repo::deliveries::Waiting, time::Timestamp,
+};
+
+/// How often the store is looked at for deliveries of which nobody has told.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// How many endpoints are read at once.
+const PAGE: usize = 1_000;
+/// For how long one look goes on; the next one begins where it ended.
+const LOOKS_FOR: Duration = Duration::from_millis(250);
+
+/// How far a pass through the endpoints with work has come.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    after: Option<EndpointId>,
+    /// For how long the longest waiting delivery has been due, of endpoints that are sent to.
+    longest: Duration,
+}
+
+impl Dispatcher {
+    /// Goes round every second until it is time to stop; a round that is under way is finished.
+    pub(super) async fn go_rounds(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pass = Pass::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.is_to_stop(&mut stop) => return,
+                _ = ticks.tick() => {}
+            }
+            self.look(&mut pass).await;
+            self.wake.notify_one();
+            let done = async {
+                self.reap(false).await?;
+                self.write_health().await?;
+                self.give_notices().await
+            };
+            if let Err(error) = done.await {
+                tracing::warn!(error = %error, "leases that are over, or the health of endpoints, wait for the store");
+            }
+            self.gauge();
+        }
+    }
+
+    /// Looks in the store for endpoints with work, from where the last look ended.
+    pub(super) async fn look(&self, pass: &mut Pass) {
+        if let Err(error) = self.try_look(pass).await {
+            tracing::warn!(error = %error, "deliveries that wait could not be looked for");
+        }
+    }
+
+    async fn try_look(&self, pass: &mut Pass) -> Result<()> {
+        let parts = self.parts();
+        let began = parts.clock.monotonic();
+        loop {
+            let steady = parts.steady();
+            let found = parts.deliveries.endpoints_with_work(pass.after, steady, PAGE).await?;
+            self.note(&found, steady);
+            for waiting in &found {
+                self.find_longest(waiting, steady, pass).await?;
+            }
+            pass.after = found.last().map(|waiting| waiting.endpoint);
+            if found.len() < PAGE {
+                let longest = i64::try_from(std::mem::take(pass).longest.as_secs()).unwrap_or(i64::MAX);
+                parts.metrics.deliveries_oldest.set(longest);
+                return Ok(());
+            }
+            if parts.clock.monotonic().saturating_sub(began) >= LOOKS_FOR {
+                return Ok(());
+            }
+        }
+    }
+
+    fn note(&self, found: &[Waiting], steady: Timestamp) {
+        let now = self.parts().clock.monotonic();
+        let mut book = self.book.lock();
+        for waiting in found {
+            book.has_work(waiting.endpoint, now.saturating_add(waiting.due_at.since(steady)), waiting.first);
+        }
+    }
+
+    async fn find_longest(&self, waiting: &Waiting, now: Timestamp, pass: &mut Pass) -> Result<()> {
+        let since = now.since(waiting.due_at);
+        if since > pass.longest
+            && let Some(endpoint) = self.parts().endpoints.find(waiting.endpoint).await?
+            && endpoint.state == EndpointState::Active
+        {
+            pass.longest = since;
+        }
+        Ok(())
+    }
+
+    fn gauge(&self) {
+        let (in_flight, open) = self.book.lock().counts();
+        self.parts().metrics.deliveries_in_flight.set(in_flight);
+        self.parts().metrics.breakers_open.set(open);
+    }
+}

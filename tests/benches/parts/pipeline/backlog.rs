@@ -1,0 +1,130 @@
+//! Deliveries that wait, written straight into the store while no daemon runs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use pulse_core::{
+    entropy::SystemEntropy,
+    id::{EndpointId, EventId, ProjectId, SessionId},
+    model::{
+        delivery::{Delivery, FIRST, Priority},
+        event::{Envelope, Event, SCHEMA_VERSION, SERVER_CLUSTER},
+    },
+    repo::Document as _,
+    store::{
+        BATCH_LIMIT, Batch, CommitMode, Outcome, SharedStore, Store as _,
+        sqlite::{SqliteOptions, SqliteStore},
+    },
+    time::{Clock as _, SystemClock},
+};
+use serde_json::json;
+
+use super::scene::Customer;
+
+/// Batches that are made while others are committed.
+const AT_ONCE: usize = 4;
+/// For how long the events are kept.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// A project, and the endpoints that get each of its events.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) project: ProjectId,
+    pub(super) endpoints: Arc<[EndpointId]>,
+}
+
+impl Target {
+    /// A project's only endpoint.
+    pub(super) fn of(Customer { project, endpoint }: Customer) -> Self {
+        Self { project, endpoints: Arc::new([endpoint]) }
+    }
+}
+
+/// The store of a daemon that does not run.
+pub(super) async fn open(database: &Path) -> SharedStore {
+    let store = SqliteStore::open(SqliteOptions::new(database, Arc::new(SystemClock::new()))).expect("opens");
+    store.prepare().await.expect("prepares");
+    Arc::new(store)
+}
+
+/// Records so many events of each target, with a delivery to each of its endpoints that is due at once.
+pub(super) async fn seed(database: &Path, targets: &[Target], events: usize) {
+    let store = open(database).await;
+    let batches = targets.iter().flat_map(|target| {
+        let whole = BATCH_LIMIT / (1 + target.endpoints.len());
+        let sizes = (0..events).step_by(whole).map(move |from| whole.min(events - from));
+        sizes.map(move |size| (target.clone(), size))
+    });
+    let committed = stream::iter(batches).map(|(target, size)| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let outcome = store.commit(batch(&target, size), CommitMode::Apply).await.expect("commits");
+            assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+        })
+    });
+    let mut committed = committed.buffer_unordered(AT_ONCE);
+    while let Some(done) = committed.next().await {
+        done.expect("a batch is committed");
+    }
+}
+
+/// So many events of one session, with their deliveries.
+fn batch(target: &Target, size: usize) -> Batch {
+    let (entropy, clock) = (SystemEntropy::default(), SystemClock::new());
+    let now = clock.now();
+    let session_id = Some(SessionId::new(now, &entropy));
+    let room = "standup".parse().expect("a room");
+    let mut batch = Batch::new();
+    for n in 0..size {
+        let id = EventId::new(now, &entropy);
+        let sid = format!("PA_{id}");
+        // As large as what ingest makes of a join.
+        let data = json!({
+            "room": {
+                "sid": "RM_seeded", "name": room, "empty_timeout_seconds": 300, "departure_timeout_seconds": 20,
+                "created_at": now, "participants": n,
+            },
+            "participant": {
+                "sid": sid, "identity": format!("participant-{n}"), "name": format!("participant-{n}"),
+                "kind": "standard", "state": "active", "metadata": "{\"team\":\"blue\"}", "joined_at": now,
+                "attributes": { "seat": "7" },
+                "permission": { "can_subscribe": true, "can_publish": true, "can_publish_data": true },
+            },
+        });
+        let envelope = Envelope {
+            id,
+            kind: "participant_joined",
+            schema_version: SCHEMA_VERSION,
+            created_at: now,
+            project_id: target.project,
+            room: Some(&room),
+            session_id,
+            synthetic: false,
+            test: false,
+            corrects: None,
+            data: &data,
+        };
+        let event = Event {
+            id,
+            project_id: target.project,
+            kind: "participant_joined".to_owned(),
+            occurred_at: now,
+            cluster: SERVER_CLUSTER.to_owned(),
+            source_id: format!("EV_{id}"),
+            room: Some(room.clone()),
+            body: envelope.stored().expect("encodes"),
+            test: false,
+            raw: None,
+            session_id,
+            seq: None,
+            expires_at: now.plus(KEPT),
+            version: 0,
+        };
+        event.record_in(&mut batch).expect("encodes");
+        for endpoint in target.endpoints.iter() {
+            let delivery = Delivery::new(&event, *endpoint, FIRST.to_owned(), Priority::First, now, now);
+            delivery.insert_into(&mut batch).expect("encodes");
+        }
+    }
+    batch
+}

@@ -1,0 +1,96 @@
+//! How fast what waits goes out when its receiver is fast, and beside it what a plain loop does that sends one event after
+//! the other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pulse_tests::{
+    livekit_sender::{HttpPost, Post as _, Tried},
+    receiver::{Action, Receiver, ReceiverOptions},
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    Scale,
+    backlog::{Target, seed},
+    cores::Cores,
+    grouped,
+    scene::{Audience, Scene},
+};
+use crate::parts::Row;
+
+/// How many deliveries the endpoint gets at once: as many as its project may have under way, a quarter of all.
+const AT_ONCE: u32 = 64;
+/// How long the backlog may take.
+const BOUND: Duration = Duration::from_secs(90);
+/// How long the plain loop may take: its rate is the same however far it comes.
+const PLAIN_BOUND: Duration = Duration::from_secs(5);
+
+/// Rows of the drain and of the plain loop.
+pub(crate) async fn drain(scale: &Scale) -> Vec<Row> {
+    let mut scene = Scene::new().await;
+    let audience = Audience::well();
+    let project = scene.project("drained").await;
+    let url = format!("{}/drained", audience.receiver.url());
+    let customer = scene.endpoint(project, &url, json!({ "max_in_flight": AT_ONCE })).await;
+    scene.change(customer, "pause").await;
+    scene.daemon.stop().await;
+    seed(&scene.database(), &[Target::of(customer)], scale.backlog).await;
+    scene.start().await;
+
+    let cores = Cores::from_now(scene.daemon.process.id());
+    let began = Instant::now();
+    scene.change(customer, "resume").await;
+    let all = audience.until_arrived(scale.backlog as u64, BOUND).await;
+    let (took, arrived) = (began.elapsed(), audience.arrived());
+    let drained = arrived as f64 / took.as_secs_f64();
+    let cores = cores.note();
+    let unfinished = if all { String::new() } else { format!("; only {arrived} arrived within {BOUND:?}") };
+    drop(scene);
+    let plain = plain_loop(scale.plain_loop).await;
+    vec![
+        Row::more(
+            format!("drain of {} to one fast receiver, {AT_ONCE} at once", grouped(scale.backlog)),
+            "/s",
+            drained,
+            (4_000.0, 8_000.0),
+            format!("{:.1} s; {:.2} x the plain loop; {cores}{unfinished}", took.as_secs_f64(), drained / plain),
+        ),
+        Row::told(
+            "plain loop: insert a row, send, update the row",
+            "/s",
+            plain,
+            "rusqlite with synchronous=FULL, one kept connection, one event after the other".to_owned(),
+        ),
+    ]
+}
+
+/// Turns in a second of the loop that one would write first: a row, its request to the same kind of receiver, its new
+/// state, each before the next.
+async fn plain_loop(turns: usize) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let raw = rusqlite::Connection::open(folder.path().join("plain.db")).expect("opens");
+    raw.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         CREATE TABLE deliveries (id INTEGER PRIMARY KEY, status TEXT NOT NULL, body TEXT NOT NULL) STRICT;",
+    )
+    .expect("sets");
+    let receiver = Receiver::start_with(ReceiverOptions::new().counting(), Action::ok());
+    let post = HttpPost::to(&format!("{}/plain", receiver.url()), 1, Duration::from_secs(10));
+    let body = json!({ "type": "participant_joined", "data": { "text": "x".repeat(700) } }).to_string();
+    let (began, mut made) = (Instant::now(), 0);
+    for turn in 0..i64::try_from(turns).expect("few") {
+        if began.elapsed() > PLAIN_BOUND {
+            break;
+        }
+        let insert = "INSERT INTO deliveries (id, status, body) VALUES (?1, 'pending', ?2)";
+        raw.prepare_cached(insert).and_then(|mut insert| insert.execute((turn, &body))).expect("inserts");
+        let tried = post.post("", Bytes::from(body.clone())).await;
+        assert!(matches!(tried, Tried::Answered { status: 204, .. }), "{tried:?}");
+        let update = "UPDATE deliveries SET status = 'succeeded' WHERE id = ?1";
+        raw.prepare_cached(update).and_then(|mut update| update.execute([turn])).expect("updates");
+        made = turn + 1;
+    }
+    made as f64 / began.elapsed().as_secs_f64()
+}

@@ -1,0 +1,151 @@
+//! Several LiveKits: who hangs keeps nobody else waiting, and each is one daemon's at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use pulse_core::{
+    id::ProjectId,
+    ingest::{Accepted, Door},
+    media::{cluster::signer_of, testing::Course},
+    model::event::SERVER_CLUSTER,
+    parts::PipelineSettings,
+    reconcile::Circle,
+    store::{SharedStore, memory::MemoryStore, schema},
+    time::Timestamp,
+};
+use pulse_tests::{
+    livekit_sender::ApiKey,
+    plane::{START, TestPlane, operator, settings},
+};
+use serde_json::json;
+
+/// Longer than any time limit of these tests, by far.
+const SOON: Duration = Duration::from_secs(20);
+
+fn at(seconds: u64) -> Timestamp {
+    START.plus(Duration::from_secs(seconds))
+}
+
+/// A project with a LiveKit of its own, which has told of a room.
+async fn tenant(t: &TestPlane, name: &str) -> ProjectId {
+    let customer = t.customer(name).await;
+    let own =
+        json!({ "livekit_url": "ws://127.0.0.1:9", "livekit_api_key": "APIown", "livekit_api_secret": "own-secret" });
+    let id = customer.id().to_string();
+    t.send(&operator(), "projects.update", &[("id", &id)], "", &own.to_string()).await.expect("brings its own");
+    let parts = t.plane.parts();
+    let tenant = parts.keyring.tenant(customer.id()).await.expect("reads").expect("a tenant");
+    let signer = signer_of(&tenant.project, &settings().livekit, &parts.sealer).expect("a key pair");
+    let millis = START.as_millis().to_string();
+    let body = json!({
+        "event": "room_started", "id": "EV_1", "createdAt": START.as_secs().to_string(),
+        "room": { "sid": format!("RM_{name}"), "name": "standup", "creationTimeMs": millis },
+    })
+    .to_string();
+    let key = ApiKey::new(&signer.api_key, signer.api_secret.expose());
+    let authorization = key.authorization(body.as_bytes(), parts.clock.now());
+    let door = Door::Project(customer.id());
+    let taken = t.pipeline.ingest.receive(door, Some(authorization.as_bytes()), body.as_bytes()).await;
+    assert_eq!(taken.expect("taken in"), Accepted::Recorded);
+    customer.id()
+}
+
+/// How often a LiveKit was asked for its rooms.
+fn asked(t: &TestPlane) -> usize {
+    t.engine.calls().iter().filter(|call| *call == "list_rooms").count()
+}
+
+/// Rounds of a twentieth of a second, so that a look that hangs is over soon.
+fn hasty() -> PipelineSettings {
+    PipelineSettings { reconcile_every: Duration::from_millis(50), ..PipelineSettings::default() }
+}
+
+#[tokio::test]
+async fn a_customers_livekit_that_hangs_keeps_no_other_waiting() {
+    let t = TestPlane::new().await;
+    let (one, other) = (tenant(&t, "one").await, tenant(&t, "other").await);
+    t.clock.set(at(60));
+    t.engine.course_of_next("list_rooms", Course::Stalls);
+    let mut round = std::pin::pin!(t.pipeline.reconciler.round_of(Circle::Tenants));
+    assert!(round.as_mut().now_or_never().is_none(), "one of them hangs");
+    assert_eq!(asked(&t), 2, "the other waits for the one that hangs");
+    let mut noted = 0;
+    for project in [one, other] {
+        let session = t.plane.parts().sessions.list(project, &Default::default(), None, None).await.expect("lists");
+        noted += usize::from(session.data[0].absent.is_some());
+    }
+    assert_eq!(noted, 1, "the round of the other is not over");
+    // And the installation's own goes round by itself.
+    t.pipeline.reconciler.round_of(Circle::Own).now_or_never().expect("waits for nobody").expect("answers");
+    assert_eq!(asked(&t), 3);
+}
+
+#[tokio::test]
+async fn a_look_at_a_livekit_that_hangs_ends_within_its_lease_and_the_next_ones_are_apart() {
+    let t = TestPlane::set(Arc::new(MemoryStore::new()), 1, hasty()).await.expect("a plane");
+    for name in ["one", "other"] {
+        tenant(&t, name).await;
+    }
+    t.clock.set(at(60));
+    t.engine.course_of_next("list_rooms", Course::Stalls);
+    let round = tokio::time::timeout(SOON, t.pipeline.reconciler.round_of(Circle::Tenants));
+    round.await.expect("the look has an end").expect_err("one did not answer");
+    assert_eq!(asked(&t), 2);
+    // The good one is looked at with the good ones, the other one apart from them, until it answers again.
+    for (circle, looks) in [(Circle::Tenants, 3), (Circle::Failing, 4), (Circle::Failing, 4), (Circle::Tenants, 6)] {
+        t.pipeline.reconciler.round_of(circle).await.expect("answers");
+        assert_eq!(asked(&t), looks, "after {circle:?}");
+    }
+}
+
+/// Two daemons over one store, of which the first has looked at its LiveKit.
+async fn after_a_round() -> (TestPlane, TestPlane) {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let one = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
+    let other = TestPlane::over(store, 2).await.expect("a plane");
+    other.clock.set(at(1));
+    one.pipeline.reconciler.round().await.expect("answers");
+    (one, other)
+}
+
+/// Whether the second daemon looks, too.
+async fn looks(t: &TestPlane) -> bool {
+    let before = asked(t);
+    t.pipeline.reconciler.round().await.expect("answers");
+    asked(t) > before
+}
+
+#[tokio::test]
+async fn a_cluster_is_one_daemons_until_it_gives_it_back_or_its_lease_ends() {
+    let (one, other) = after_a_round().await;
+    assert!(!looks(&other).await, "two daemons look at one LiveKit");
+    one.pipeline.reconciler.release().await.expect("gives it back");
+    assert!(looks(&other).await, "what was given back is not free");
+    assert!(!looks(&one).await, "it is the other's now");
+    other.clock.set(at(120));
+    one.clock.set(at(120));
+    assert!(looks(&one).await, "a lease does not end");
+    // Who gives back what has become another's takes nothing from them.
+    other.pipeline.reconciler.release().await.expect("nothing to give back");
+    assert!(!looks(&other).await, "another's lease was ended");
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_alone_on_its_store_does_not_wait_for_the_lease_of_one_that_crashed() {
+    let (crashed, restarted) = after_a_round().await;
+    drop(crashed);
+    restarted.pipeline.reconciler.recover(true);
+    assert!(looks(&restarted).await, "the lease of a dead process holds");
+    assert!(looks(&restarted).await, "its own lease keeps it out");
+}
+
+#[tokio::test]
+async fn what_was_seen_last_is_handed_over_with_the_cluster() {
+    let (one, other) = after_a_round().await;
+    one.clock.set(at(30));
+    one.pipeline.reconciler.round().await.expect("answers");
+    one.pipeline.reconciler.release().await.expect("gives it back");
+    let lease = other.store.get(&schema::META, &format!("reconciler:{SERVER_CLUSTER}")).await.expect("reads");
+    let lease = lease.expect("a lease").doc;
+    assert_eq!((&lease["good_at"], &lease["until"]), (&json!(at(30)), &json!(at(30))), "{lease}");
+}
