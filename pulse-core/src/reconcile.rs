@@ -27,6 +27,7 @@ use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::lease::lease_of;
 use crate::{
     error::{Code, Error, Result},
     ingest::Routes,
@@ -57,6 +58,8 @@ struct Watch {
     good_at: Option<Timestamp>,
     /// When each room's participants were listed last, by LiveKit's sid.
     listed_at: HashMap<String, Timestamp>,
+    /// When egresses and ingresses were listed last.
+    media_listed_at: Option<Timestamp>,
     /// When each room's people were last known to be as recorded, by LiveKit's sid.
     agreed_at: HashMap<String, Timestamp>,
 }

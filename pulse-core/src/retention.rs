@@ -30,26 +30,82 @@ pub async fn sweep(parts: &Parts) -> Result<usize> {
     Ok(sweep_deliveries(parts, now).await? + sweep_events(parts, now).await?)
 }
 
-/// Whether a row's time is over.
-fn is_over(row: &Stored, now: Timestamp) -> bool {
-    row.doc["expires_at"].as_str().and_then(|end| end.parse::<Timestamp>().ok()).is_some_and(|end| end <= now)
+/// Whether a row is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// Its time is over.
+    Over,
+    /// It is not, nor is that of those behind it.
+    Young,
+    /// It does not say. It stays, and keeps none of those behind it from going.
+    Unknown,
 }
 
-/// The oldest rows of a collection whose ids begin with their time, after `after`.
-async fn oldest(parts: &Parts, collection: &'static Collection, after: Option<Position>) -> Result<Vec<Stored>> {
-    let scan = Scan { limit: PAGE, order: Order::Ascending, after, ..Scan::new(collection, PRIMARY, Vec::new()) };
-    Ok(parts.store.scan(scan).await?.rows)
+impl Age {
+    fn of(row: &Stored, now: Timestamp) -> Self {
+        match row.doc["expires_at"].as_str().and_then(|end| end.parse::<Timestamp>().ok()) {
+            Some(end) if end <= now => Self::Over,
+            Some(_) => Self::Young,
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// Rows of a collection whose ids begin with their time, oldest first, page by page.
+struct Oldest {
+    collection: &'static Collection,
+    after: Option<Position>,
+    /// Rows that do not say when their time is over.
+    unknown: usize,
+}
+
+impl Oldest {
+    fn of(collection: &'static Collection) -> Self {
+        Self { collection, after: None, unknown: 0 }
+    }
+
+    /// The next page of those whose time is over, and whether there is another behind it. A damaged row is passed by.
+    async fn page(&mut self, parts: &Parts, now: Timestamp) -> Result<(Vec<Stored>, bool)> {
+        let (after, order) = (self.after.take(), Order::Ascending);
+        let scan = Scan { limit: PAGE, order, after, ..Scan::new(self.collection, PRIMARY, Vec::new()) };
+        let rows = parts.store.scan(scan).await?;
+        self.after = rows.next;
+        let mut over = Vec::new();
+        for row in rows.rows {
+            match Age::of(&row, now) {
+                Age::Over => over.push(row),
+                Age::Young => return Ok((over, false)),
+                Age::Unknown => self.unknown += 1,
+            }
+        }
+        Ok((over, self.after.is_some()))
+    }
+
+    /// Commits what was found, and says which rows stay for ever once nothing else is left to do.
+    async fn commit(self, parts: &Parts, batch: Batch) -> Result<usize> {
+        if batch.is_empty() && self.unknown > 0 {
+            let Self { collection, unknown, .. } = self;
+            tracing::error!(collection = collection.name, unknown, "rows do not say when their time is over, and stay");
+        }
+        commit(parts, batch).await
+    }
 }
 
 async fn sweep_deliveries(parts: &Parts, now: Timestamp) -> Result<usize> {
-    let mut batch = Batch::new();
-    for row in oldest(parts, Delivery::COLLECTION, None).await? {
-        if batch.writes.len() >= STEP - ATTEMPTS || !is_over(&row, now) {
-            break;
+    let (mut batch, mut oldest) = (Batch::new(), Oldest::of(Delivery::COLLECTION));
+    loop {
+        let (rows, more) = oldest.page(parts, now).await?;
+        for row in rows {
+            if batch.writes.len() >= STEP - ATTEMPTS {
+                return oldest.commit(parts, batch).await;
+            }
+            sweep_delivery(parts, row, &mut batch).await?;
         }
-        sweep_delivery(parts, row, &mut batch).await?;
+        // Those that are leased, or damaged, must not hide those behind them.
+        if !more || !batch.is_empty() {
+            return oldest.commit(parts, batch).await;
+        }
     }
-    commit(parts, batch).await
 }
 
 async fn sweep_delivery(parts: &Parts, row: Stored, batch: &mut Batch) -> Result<()> {
@@ -78,25 +134,20 @@ async fn sweep_delivery(parts: &Parts, row: Stored, batch: &mut Batch) -> Result
 }
 
 async fn sweep_events(parts: &Parts, now: Timestamp) -> Result<usize> {
-    let mut batch = Batch::new();
-    let mut after = None;
+    let (mut batch, mut oldest) = (Batch::new(), Oldest::of(Event::COLLECTION));
     loop {
-        let rows = oldest(parts, Event::COLLECTION, after.take()).await?;
-        let (full, mut kept_only) = (rows.len() == PAGE, true);
-        after = rows.last().map(|row| Position { key: Vec::new(), id: row.id.clone() });
+        let (rows, more) = oldest.page(parts, now).await?;
         for row in rows {
-            if !is_over(&row, now) || batch.writes.len() >= STEP {
-                return commit(parts, batch).await;
+            if batch.writes.len() >= STEP {
+                return oldest.commit(parts, batch).await;
             }
-            if is_needed(parts, &row.id).await? {
-                continue;
+            if !is_needed(parts, &row.id).await? {
+                batch.delete(Event::COLLECTION, row.id, row.version);
             }
-            kept_only = false;
-            batch.delete(Event::COLLECTION, row.id, row.version);
         }
-        // Old events that are still needed must not hide those behind them.
-        if !full || !kept_only {
-            return commit(parts, batch).await;
+        // Old events that are still needed, or damaged, must not hide those behind them.
+        if !more || !batch.is_empty() {
+            return oldest.commit(parts, batch).await;
         }
     }
 }

@@ -8,7 +8,8 @@
 //!   longer current changes nothing and comes back as [`Outcome::Stale`].
 //! - Lists are keyset scans over a declared index; a row that is added or removed elsewhere moves no other row to
 //!   another page.
-//! - A log's sequence is dense from 1, in commit order, and allotted inside the commit.
+//! - A log's sequence is dense from 1, in commit order, and allotted inside the commit. A log that is named after a document
+//!   ends with it: nothing is left of its number.
 //!
 //! Collections, indexes, validated fields and expiry are declared once, in [`schema`], and every engine builds its own
 //! from there.

@@ -28,7 +28,8 @@ struct Lease {
 /// Leases that are ended in one batch.
 const STEP: usize = 100;
 
-fn id_of(cluster: &str) -> String {
+/// The id of the document that says who looks at a cluster.
+pub(crate) fn lease_of(cluster: &str) -> String {
     format!("reconciler:{cluster}")
 }
 
@@ -37,7 +38,7 @@ impl Document for Lease {
     const KIND: &'static str = "reconciler's lease";
 
     fn document_id(&self) -> String {
-        id_of(&self.cluster)
+        lease_of(&self.cluster)
     }
     fn version(&self) -> u64 {
         self.version
@@ -73,7 +74,7 @@ pub(super) async fn take(
     alone: bool,
 ) -> Result<Option<Taken>> {
     let now = parts.clock.now();
-    let held = get::<Lease>(&parts.store, &id_of(cluster)).await?;
+    let held = get::<Lease>(&parts.store, &lease_of(cluster)).await?;
     if held.as_ref().is_some_and(|lease| lease.holder != parts.process_id && lease.until > now && !alone) {
         return Ok(None);
     }
@@ -94,7 +95,7 @@ pub(super) async fn release(parts: &Parts, clusters: &[(String, Option<Timestamp
     for some in clusters.chunks(STEP) {
         let mut batch = Batch::new();
         for (cluster, good_at) in some {
-            let held = get::<Lease>(&parts.store, &id_of(cluster)).await?;
+            let held = get::<Lease>(&parts.store, &lease_of(cluster)).await?;
             if let Some(lease) = held.filter(|lease| lease.holder == parts.process_id && lease.until > now) {
                 let good_at = lease.good_at.max(*good_at);
                 Lease { until: now, good_at, ..lease }.replace_in(&mut batch)?;

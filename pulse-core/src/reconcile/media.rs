@@ -1,8 +1,12 @@
 //! Egresses and ingresses: those that ended without a word.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{GRACE, Round, end_between, tell::Edge, unanswered};
+use super::{
+    GRACE, LISTED_EVERY, Round, end_between,
+    tell::{Edge, nth_end},
+    unanswered,
+};
 use crate::{
     error::Result,
     ingest,
@@ -10,7 +14,7 @@ use crate::{
     model::{
         event_data::{EgressStatus, IngressStatus},
         interval::{Evidence, Interval, Subject},
-        session::Absence,
+        session::{Absence, Gap},
     },
     repo::Document,
     store::{Batch, CommitMode},
@@ -32,16 +36,22 @@ fn moment(nanos: i64) -> Option<Timestamp> {
 }
 
 impl Round<'_> {
-    /// Ends egresses and ingresses that have ended on LiveKit. A LiveKit without Redis has neither.
-    pub(super) async fn media(&self) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
-        let open = parts.intervals.open_media(self.cluster).await?;
-        if open.is_empty() {
+    /// Ends egresses and ingresses that have ended on LiveKit, and lets those go on that were thought to have ended. A LiveKit
+    /// without Redis has neither.
+    pub(super) async fn media(&mut self) -> Result<()> {
+        let open = self.reconciler.plane.parts().intervals.open_media(self.cluster).await?;
+        // Where nothing goes on, something may that was thought to have ended.
+        let rested = self.watch.media_listed_at.is_none_or(|at| self.began.since(at) >= LISTED_EVERY);
+        if open.is_empty() && !rested {
             return Ok(());
         }
-        let (Some(egresses), Some(ingresses)) = (self.egresses().await?, self.ingresses().await?) else {
-            return Ok(());
+        self.watch.media_listed_at = Some(self.began);
+        let (egresses, ingresses) = match (self.egresses().await, self.ingresses().await) {
+            (Ok(Some(egresses)), Ok(Some(ingresses))) => (egresses, ingresses),
+            (Err(error), _) | (_, Err(error)) if !open.is_empty() => return Err(error),
+            _ => return Ok(()),
         };
+        let known: HashSet<String> = open.iter().map(|interval| interval.key.clone()).collect();
         for interval in open {
             let listed = match &interval.subject {
                 Subject::Egress { .. } => egresses.get(&interval.key),
@@ -50,7 +60,26 @@ impl Round<'_> {
             };
             self.media_interval(interval, listed).await?;
         }
+        for (kind, listed) in [("egress", &egresses), ("ingress", &ingresses)] {
+            for (key, listed) in listed.iter().filter(|(key, listed)| listed.goes_on && !known.contains(*key)) {
+                self.revive_media(kind, key, listed).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Takes back the end of what goes on after all, unless LiveKit itself said that it ended: that is newer than the list.
+    async fn revive_media(&self, kind: &str, key: &str, listed: &Listed) -> Result<()> {
+        let parts = self.reconciler.plane.parts();
+        let known = parts.intervals.of_key(self.cluster, kind, key).await?;
+        let Some(mut interval) = known.filter(|interval| interval.evidence.end_is_inferred()) else { return Ok(()) };
+        let sign = Evidence { active: true, last_sign_at: Some(self.began), ..Evidence::default() };
+        interval.evidence.merge(&sign);
+        said(&mut interval.subject, listed);
+        let mut batch = Batch::new();
+        ingest::settle(parts, &mut interval, &mut batch).await?;
+        interval.replace_in(&mut batch)?;
+        parts.store.commit(batch, CommitMode::Apply).await.map(drop)
     }
 
     async fn egresses(&self) -> Result<Option<HashMap<String, Listed>>> {
@@ -106,38 +135,52 @@ impl Round<'_> {
                 None
             }
         };
-        let mut batch = Batch::new();
-        if let Some(end) = end {
-            interval.absent = None;
-            interval.evidence.merge(&Evidence { lost_at: Some(end), ..Evidence::default() });
-            if let Some(listed) = listed {
-                said(&mut interval.subject, listed);
-            }
-            ingest::settle(self.reconciler.plane.parts(), &mut interval, &mut batch).await?;
-            self.tell_media(&mut interval, end, &mut batch).await?;
-        }
-        interval.replace_in(&mut batch)?;
-        if end.is_some() {
-            return self.commit(batch, interval.subject.kind()).await.map(drop);
-        }
-        self.reconciler.plane.parts().store.commit(batch, CommitMode::Apply).await.map(drop)
+        let Some(end) = end else {
+            let mut batch = Batch::new();
+            interval.replace_in(&mut batch)?;
+            return self.reconciler.plane.parts().store.commit(batch, CommitMode::Apply).await.map(drop);
+        };
+        self.lose_media(interval, end, listed).await
     }
 
-    /// Adds the synthetic event of an end, where the session is known.
-    async fn tell_media(&self, interval: &mut Interval, end: Timestamp, batch: &mut Batch) -> Result<()> {
+    /// Ends what has ended, and tells of it where the session is known.
+    async fn lose_media(&self, mut interval: Interval, end: Timestamp, listed: Option<&Listed>) -> Result<()> {
         let parts = self.reconciler.plane.parts();
-        let Some(id) = interval.session_id else { return Ok(()) };
-        let Some(session) = parts.sessions.get(interval.project_id, id).await? else { return Ok(()) };
-        let Some(tenant) = self.tenant(&session).await? else { return Ok(()) };
-        let (kind, data) = ended(interval, &session, end);
-        let edge = Edge { kind, nth: None, at: end };
-        let event = self.tell(&tenant, &session, (edge, &interval.key), &data, batch).await?;
-        interval.synthetic_end = Some(event);
-        Ok(())
+        let from = interval.absent.take().map(|absent| absent.last_seen_at).or(interval.evidence.last_sign_at);
+        let mut batch = Batch::new();
+        let (kind, nth) = (interval.subject.kind(), nth_end(&interval));
+        interval.evidence.merge(&Evidence { lost_at: Some(end), ..Evidence::default() });
+        if let Some(listed) = listed {
+            said(&mut interval.subject, listed);
+        }
+        ingest::settle(parts, &mut interval, &mut batch).await?;
+        let session = match interval.session_id {
+            Some(id) => parts.sessions.get(interval.project_id, id).await?,
+            None => None,
+        };
+        let tenant = match &session {
+            Some(session) => self.tenant(session).await?,
+            None => None,
+        };
+        let (Some(session), Some(tenant)) = (session, tenant) else {
+            interval.replace_in(&mut batch)?;
+            return self.commit(batch, kind).await.map(drop);
+        };
+        let (event, data) = ended(&interval, &session, end);
+        let edge = Edge { kind: event, nth, at: end };
+        interval.synthetic_end = Some(self.tell(&tenant, &session, (edge, &interval.key), &data, &mut batch).await?);
+        interval.replace_in(&mut batch)?;
+        let gap = Gap {
+            missing: event.to_owned(),
+            subject: interval.key.clone(),
+            from: from.unwrap_or(session.started_at),
+            to: self.began,
+        };
+        self.commit_with_gap(session.id, gap, kind, batch).await
     }
 }
 
-/// Takes over how the list says that it ended.
+/// Takes over how it is by the list.
 fn said(subject: &mut Subject, listed: &Listed) {
     match subject {
         Subject::Egress { status, .. } => *status = listed.egress_status.unwrap_or(*status),

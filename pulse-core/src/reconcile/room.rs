@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     GRACE, Round, Seen, end_between,
-    tell::{CAUSE, Edge},
+    tell::{CAUSE, Edge, nth_end},
     unanswered,
 };
 use crate::{
@@ -156,9 +156,8 @@ impl Round<'_> {
         interval.evidence.merge(&lost);
         interval.absent = None;
         let mut batch = Batch::new();
-        // Lost before, found again and lost once more: that is another edge, and each correction numbers the fact anew.
-        let nth = interval.synthetic_end.and(interval.fact.as_ref()).map(|fact| fact.revision);
-        let edge = Edge { kind: "participant_left", nth, at: end };
+        // Lost before, found again and lost once more: that is another edge.
+        let edge = Edge { kind: "participant_left", nth: nth_end(&interval), at: end };
         let event = self.tell_participant(tenant, session, &interval, edge, &mut batch).await?;
         interval.synthetic_end = Some(event);
         ingest::settle(parts, &mut interval, &mut batch).await?;

@@ -42,6 +42,14 @@ impl Edge<'_> {
     }
 }
 
+/// Tells the next end of a span from those that were told and taken back; none for the first. Each correction numbers the
+/// fact anew, and what has no fact has a version.
+pub(super) fn nth_end(interval: &Interval) -> Option<u32> {
+    interval.synthetic_end?;
+    let version = u32::try_from(interval.version).unwrap_or(u32::MAX);
+    Some(interval.fact.as_ref().map_or(version, |fact| fact.revision))
+}
+
 impl Round<'_> {
     /// Whose a session is.
     pub(super) async fn tenant(&self, session: &Session) -> Result<Option<Tenant>> {

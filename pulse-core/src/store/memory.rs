@@ -227,6 +227,9 @@ impl State {
         }
         let before = table.set(id, None);
         undo.push(Undo::Document { collection: collection.name, id: id.to_owned(), before });
+        if let Some((log, head)) = self.end_log(collection, id) {
+            undo.push(Undo::Head { log, before: Some(head) });
+        }
         Ok(None)
     }
 
@@ -299,13 +302,23 @@ impl State {
 
     fn sweep(&mut self, now: Timestamp, limit: usize) -> u64 {
         let mut removed = 0;
-        for table in self.tables.values_mut() {
+        for collection in COLLECTIONS {
+            let Some(table) = self.tables.get_mut(collection.name) else { continue };
             for id in table.expired(now, limit - removed) {
-                table.set(&id, None);
+                if let Some(table) = self.tables.get_mut(collection.name) {
+                    table.set(&id, None);
+                }
+                self.end_log(collection, &id);
                 removed += 1;
             }
         }
         removed as u64
+    }
+
+    /// Forgets the last number of the log that is named after a document that has gone, if there is one.
+    fn end_log(&mut self, collection: &Collection, id: &str) -> Option<(LogKey, Head)> {
+        let key: LogKey = (collection.logs_of_documents()?.name, id.to_owned());
+        self.heads.remove_entry(&key)
     }
 }
 

@@ -244,8 +244,10 @@ impl Store for MongoStore {
         let mut removed = 0;
         for collection in COLLECTIONS {
             if let Some(expires) = collection.swept().filter(|_| removed < limit) {
-                let documents = self.documents(collection);
-                removed += self.bounded(self.limit, queue::sweep(&documents, expires, now, limit - removed)).await?;
+                let (documents, heads) = (self.documents(collection), self.db.collection(LOG_HEADS));
+                let heads = collection.logs_of_documents().map(|logs| (&heads, logs));
+                let sweep = queue::sweep(&documents, heads, expires, now, limit - removed);
+                removed += self.bounded(self.limit, sweep).await?;
             }
         }
         Ok(removed)

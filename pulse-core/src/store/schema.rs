@@ -107,6 +107,12 @@ impl Collection {
         }
     }
 
+    /// The collection whose logs are named after the documents of this one, and end with them: an engine that removes such a
+    /// document forgets the number of the last record of its log, too.
+    pub fn logs_of_documents(&self) -> Option<&'static Self> {
+        NAMED_AFTER.iter().find(|(documents, _)| documents.name == self.name).map(|(_, logs)| *logs)
+    }
+
     /// The declared field of that name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
@@ -440,6 +446,9 @@ pub static ATTEMPTS: Collection = Collection {
 
 /// Single documents about the store as a whole: fingerprints of the secrets, the operator's token.
 pub static META: Collection = Collection { name: "meta", fields: &[], indexes: &[], expires: None, log: None };
+
+/// Collections of documents, and those of logs that are named after them.
+static NAMED_AFTER: &[(&Collection, &Collection)] = &[(&SESSIONS, &EVENTS)];
 
 /// Every collection there is.
 pub static COLLECTIONS: &[&Collection] = &[

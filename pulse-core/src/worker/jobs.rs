@@ -18,6 +18,7 @@ use crate::{
     ops::projects::revived,
     pipeline::Pipeline,
     plane::ControlPlane,
+    reconcile::lease_of,
     repo::{Document, audit::Audit},
     store::{Batch, Collection, CommitMode, Outcome, Scan, schema},
     time::Timestamp,
@@ -162,12 +163,19 @@ async fn purge(plane: &ControlPlane, project: &Project, org: Option<&Organizatio
         }
         commit(plane, batch).await?;
     }
-    for (collection, index) in OF_PROJECT {
-        purge_rows(plane, project, step, collection, index).await?;
+    // What LiveKit told of the project's rooms in the meantime goes with the next pass.
+    let mut found = true;
+    while std::mem::take(&mut found) {
+        for (collection, index) in OF_PROJECT {
+            found |= purge_rows(plane, project, step, collection, index).await?;
+        }
     }
     let mut batch = step();
     if let Some(set) = parts.store.get(&schema::KEY_SETS, &project.id.to_string()).await? {
         batch.delete(&schema::KEY_SETS, set.id, set.version);
+    }
+    if let Some(lease) = parts.store.get(&schema::META, &lease_of(&project.id.to_string())).await? {
+        batch.delete(&schema::META, lease.id, lease.version);
     }
     batch.delete(Project::COLLECTION, project.id, project.version).bump_generation();
     let target = Target { kind: "project".into(), id: project.id.to_string(), name: Some(project.name.to_string()) };
@@ -187,21 +195,23 @@ const OF_PROJECT: [(&Collection, &str); 8] = [
     (&schema::REVOCATIONS, "project"),
 ];
 
-/// Removes a project's rows of one collection, and what belongs to each of them.
+/// Removes a project's rows of one collection, and what belongs to each of them; tells whether there were any.
 async fn purge_rows(
     plane: &ControlPlane,
     project: &Project,
     step: impl Fn() -> Batch,
     collection: &'static Collection,
     index: &'static str,
-) -> Result<()> {
+) -> Result<bool> {
     let parts = plane.parts();
+    let mut found = false;
     loop {
         let scan = Scan { limit: STEP, ..Scan::new(collection, index, vec![project.id.to_string().into()]) };
         let rows = parts.store.scan(scan).await?.rows;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(found);
         }
+        found = true;
         let mut batch = step();
         project.require_in(&mut batch);
         for row in rows {

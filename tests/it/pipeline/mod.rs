@@ -8,6 +8,7 @@ mod deliver;
 mod history;
 mod jobs;
 mod jumps;
+mod media;
 mod metering;
 mod notices;
 mod races;
@@ -16,6 +17,7 @@ mod reconciler;
 mod retention;
 pub(crate) mod room;
 mod story;
+mod sweeps;
 mod unclaimed;
 
 use pulse_core::{

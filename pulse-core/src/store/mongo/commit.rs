@@ -76,7 +76,10 @@ impl Locks {
             Write::Require { collection, id, .. } | Write::Increment { collection, id, .. } => {
                 Some(self.stripe((collection.name, id)))
             }
-            Write::Insert { .. } | Write::Replace { .. } | Write::Delete { .. } => None,
+            Write::Delete { collection, id, .. } => {
+                collection.logs_of_documents().map(|logs| self.stripe(("log", logs.name, id)))
+            }
+            Write::Insert { .. } | Write::Replace { .. } => None,
         }
     }
 
@@ -117,10 +120,11 @@ pub(super) async fn commit(
 
 /// Whether the batch is one operation on one document.
 fn is_atomic_alone(batch: &Batch) -> bool {
-    let alone = matches!(
-        batch.writes.as_slice(),
-        [Write::Insert { .. } | Write::Replace { .. } | Write::Delete { .. } | Write::Increment { .. }]
-    );
+    let alone = match batch.writes.as_slice() {
+        [Write::Insert { .. } | Write::Replace { .. } | Write::Increment { .. }] => true,
+        [Write::Delete { collection, .. }] => collection.logs_of_documents().is_none(),
+        _ => false,
+    };
     alone && !batch.bumps_generation
 }
 

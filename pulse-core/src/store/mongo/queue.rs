@@ -10,10 +10,11 @@ use mongodb::{
 use super::{
     codec::{self, CLAIMED, ID, VERSION},
     prepare::EXPIRY_INDEX,
+    write::head_id,
 };
 use crate::{
     error::{Error, Result},
-    store::{Claim, Stored, schema::DUE},
+    store::{Claim, Collection, Stored, schema::DUE},
     time::Timestamp,
 };
 
@@ -63,9 +64,11 @@ async fn round(
     Ok((ids.len(), marked))
 }
 
-/// Removes up to `limit` documents of one collection whose expiry is not after `now`.
+/// Removes up to `limit` documents of one collection whose expiry is not after `now`, and then what is left of the logs
+/// that are named after them: a head that is left by a crash in between is one small document.
 pub(super) async fn sweep(
     documents: &DriverCollection<RawDocumentBuf>,
+    heads: Option<(&DriverCollection<RawDocumentBuf>, &Collection)>,
     expires: &str,
     now: Timestamp,
     limit: u64,
@@ -75,7 +78,12 @@ pub(super) async fn sweep(
     if ids.is_empty() {
         return Ok(0);
     }
-    Ok(documents.delete_many(doc! { "$and": [over, { ID: { "$in": ids } }] }).await?.deleted_count)
+    let removed = documents.delete_many(doc! { "$and": [over, { ID: { "$in": &ids } }] }).await?.deleted_count;
+    if let Some((heads, logs)) = heads {
+        let ended: Vec<String> = ids.iter().map(|id| head_id(logs, id)).collect();
+        heads.delete_many(doc! { ID: { "$in": ended } }).await?;
+    }
+    Ok(removed)
 }
 
 /// The ids of the first documents in the order of an index.

@@ -105,7 +105,8 @@ impl<'a> Writer<'a> {
             }
             Write::Delete { collection, id, version } => {
                 let deleted = run!(self, collection.name, delete_one(of_version(id, *version)))?;
-                held(deleted.deleted_count, collection, id)
+                held(deleted.deleted_count, collection, id)?;
+                self.end_log(collection, id).await
             }
             Write::Increment { collection, id, field, by, min, max } => {
                 self.increment(collection, id, field, *by, (min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX))).await
@@ -195,7 +196,7 @@ impl<'a> Writer<'a> {
     ) -> Result<(), Stop> {
         let no_log = || Stop::Fault(Error::internal(format!("{} has no log", collection.name)));
         let kind = collection.log.ok_or_else(no_log)?;
-        let head_id = format!("{}/{log}", collection.name);
+        let head_id = head_id(collection, log);
         let head = match self.heads.remove(&head_id) {
             Some(head) => head,
             None => self.read_head(&head_id).await?,
@@ -207,6 +208,14 @@ impl<'a> Writer<'a> {
         self.heads.insert(head_id, Head { seq, hash, ..head });
         self.seqs.push(seq);
         Ok(())
+    }
+
+    /// Forgets the head of the log that is named after a document that has gone, if there is one.
+    async fn end_log(&mut self, collection: &'static Collection, id: &str) -> Result<(), Stop> {
+        let Some(logs) = collection.logs_of_documents() else { return Ok(()) };
+        let head = head_id(logs, id);
+        self.heads.remove(&head);
+        Ok(run!(self, LOG_HEADS, delete_one(doc! { ID: head })).map(drop)?)
     }
 
     async fn read_head(&mut self, id: &str) -> Result<Head, Stop> {
@@ -230,6 +239,11 @@ impl<'a> Writer<'a> {
         let is = doc! { "$set": { "seq": codec::number(head.seq), "hash": head.hash } };
         Ok(run!(self, LOG_HEADS, update_one(was, is).upsert(true)).map(drop)?)
     }
+}
+
+/// The id of the head of a log.
+pub(super) fn head_id(collection: &Collection, log: &str) -> String {
+    format!("{}/{log}", collection.name)
 }
 
 fn insert_together(one: &Write, next: &Write) -> bool {

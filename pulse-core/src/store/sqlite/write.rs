@@ -103,9 +103,24 @@ fn delete(conn: &Connection, table: &Table, id: &str, version: u64) -> Result<Re
         _ if conn.prepare_cached(&table.delete)?.execute((id, signed(version)))? == 0 => {
             Ok(stale(table.collection, id))
         }
-        Some(before) => move_keys(conn, table, id, &before.doc, &Value::Null),
-        None => Ok(None),
+        Some(before) => {
+            end_log(conn, table.collection, id)?;
+            move_keys(conn, table, id, &before.doc, &Value::Null)
+        }
+        None => {
+            end_log(conn, table.collection, id)?;
+            Ok(None)
+        }
     }
+}
+
+/// Forgets the last number of the log that is named after a document that has gone, if there is one.
+fn end_log(conn: &Connection, collection: &Collection, id: &str) -> Result<()> {
+    if let Some(logs) = collection.logs_of_documents() {
+        let mut head = conn.prepare_cached("DELETE FROM pulse_logs WHERE collection = ?1 AND log = ?2")?;
+        head.execute((logs.name, id))?;
+    }
+    Ok(())
 }
 
 /// Brings the side tables from what `before` has in them to what `after` has.

@@ -101,6 +101,7 @@ macro_rules! store_conformance {
                     numbers_sort_as_numbers
                     a_failed_batch_burns_no_number
                     a_removed_record_does_not_give_its_number_back
+                    a_log_ends_with_the_document_that_it_is_named_after
                     only_appends_write_to_a_log
                     appends_at_once_stay_dense_and_chained
                 }

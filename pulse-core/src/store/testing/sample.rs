@@ -73,3 +73,19 @@ pub fn audit(action: &str, occurred_at: &str) -> Value {
         "occurred_at": occurred_at, "action": action, "outcome": "success", "actor_id": "key_1", "target_ids": ["prj_1"],
     })
 }
+
+/// A session of a room that is over at `expires_at`.
+pub fn session(sid: &str, expires_at: &str) -> Value {
+    json!({
+        "project_id": "prj_1", "cluster": "server", "livekit_sid": sid, "room": "standup", "started_at": past(0),
+        "expires_at": expires_at,
+    })
+}
+
+/// An event with a source of its own, as it is before a log numbers it.
+pub fn event(source: &str) -> Value {
+    json!({
+        "project_id": "prj_1", "type": "room_started", "occurred_at": past(0), "cluster": "server", "source_id": source,
+        "body": "{}", "expires_at": far(100),
+    })
+}

@@ -9,8 +9,8 @@ use crate::{
     error::Code,
     store::{
         Order, Outcome, Scan, SharedStore, Write, chain,
-        schema::{AUDIT, Log, META, PRIMARY},
-        testing::sample::{audit, past},
+        schema::{AUDIT, EVENTS, Log, META, PRIMARY, SESSIONS},
+        testing::sample::{audit, event, far, far_moment, past, session},
     },
 };
 
@@ -175,4 +175,36 @@ pub async fn appends_at_once_stay_dense_and_chained(store: &SharedStore) {
     assert_eq!(told.len(), 64, "a number was told twice");
     assert_eq!(verified(store, "org_1").await.len(), 48);
     assert_eq!(verified(store, "system").await.len(), 16);
+}
+
+/// Appends to the log of a session.
+async fn tell(store: &SharedStore, session: &str, id: &str) -> Outcome {
+    commit(store, |batch| _ = batch.append(&EVENTS, session, id, event(id))).await
+}
+
+pub async fn a_log_ends_with_the_document_that_it_is_named_after(store: &SharedStore) {
+    for session_id in ["ses_1", "ses_2", "ses_3"] {
+        put(store, &SESSIONS, session_id, session(session_id, &far(10))).await;
+        assert_eq!(tell(store, session_id, &format!("evt_1 of {session_id}")).await, appended(&[1]));
+    }
+    let gone = |batch: &mut crate::store::Batch| {
+        batch.delete(&EVENTS, "evt_1 of ses_1", 1).delete(&SESSIONS, "ses_1", 1);
+    };
+    assert_eq!(check(store, gone).await, appended(&[]));
+    let refused = commit(store, |batch| {
+        gone(batch);
+        batch.delete(&META, "nothing", 1);
+    });
+    assert_eq!(refused.await, stale(&META, "nothing"));
+    assert_eq!(tell(store, "ses_1", "evt_2").await, appended(&[2]), "what was not done took the number away");
+    commit(store, |batch| {
+        gone(batch);
+        batch.delete(&EVENTS, "evt_2", 1);
+    })
+    .await;
+    assert_eq!(tell(store, "ses_1", "evt_3").await, appended(&[1]), "the number outlives what it is of");
+    assert_eq!(tell(store, "ses_2", "evt_4").await, appended(&[2]), "another log ended, too");
+    commit(store, |batch| _ = batch.delete(&EVENTS, "evt_1 of ses_2", 1).delete(&EVENTS, "evt_4", 1)).await;
+    assert_eq!(store.sweep(far_moment(10), 100).await.expect("the store can be swept"), 2);
+    assert_eq!(tell(store, "ses_2", "evt_5").await, appended(&[1]), "the number outlives what was swept");
 }

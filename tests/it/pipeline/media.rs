@@ -1,0 +1,159 @@
+//! What the reconciler makes of egresses and ingresses whose ends LiveKit did not tell.
+
+use std::time::Duration;
+
+use pulse_core::{
+    media::engine::{Egress, EngineError, Ingress},
+    media::testing::Course,
+    model::{
+        event::{Event, SERVER_CLUSTER},
+        event_data::{EgressStatus, IngressStatus},
+        interval::Interval,
+        usage::UsageView,
+    },
+    time::Timestamp,
+};
+use pulse_tests::plane::{START, TestPlane};
+
+use super::room::{Room, facts, session};
+
+fn at(seconds: u64) -> Timestamp {
+    START.plus(Duration::from_secs(seconds))
+}
+
+/// A room of which LiveKit has told, with a recording and a stream into it.
+async fn told(t: &TestPlane) -> Room {
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    let (egress, ingress) =
+        (room.egress("egress_started", "EG_1", at(0), None), room.ingress("ingress_started", "RT_1", at(0), None));
+    for event in [room.started(), egress, ingress] {
+        t.livekit_says(&event).await.expect("taken in");
+    }
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    room
+}
+
+/// Lets LiveKit list both as they are, or nothing.
+fn list(t: &TestPlane, room: &Room, there: bool) {
+    let started_ns = at(0).as_millis() * 1_000_000;
+    let egress = Egress {
+        id: "EG_1".to_owned(),
+        room: Some(room.name()),
+        room_sid: room.sid.clone(),
+        status: EgressStatus::Active,
+        started_ns,
+        ended_ns: 0,
+    };
+    let ingress = Ingress {
+        id: "IN_1".to_owned(),
+        room: room.name(),
+        room_sid: room.sid.clone(),
+        resource_id: "RT_1".to_owned(),
+        status: IngressStatus::Publishing,
+        started_ns,
+        ended_ns: 0,
+    };
+    t.engine.put_egress(Vec::from_iter(there.then_some(egress)));
+    t.engine.put_ingress(Vec::from_iter(there.then_some(ingress)));
+}
+
+async fn rounds_at<const N: usize>(t: &TestPlane, seconds: [u64; N]) {
+    for seconds in seconds {
+        t.clock.set(at(seconds));
+        t.pipeline.reconciler.round().await.expect("LiveKit answers");
+    }
+}
+
+async fn span(t: &TestPlane, kind: &str, key: &str) -> Interval {
+    t.plane.parts().intervals.of_key(SERVER_CLUSTER, kind, key).await.expect("reads").expect("on record")
+}
+
+/// Both of them.
+async fn both(t: &TestPlane) -> [Interval; 2] {
+    [span(t, "egress", "EG_1").await, span(t, "ingress", "IN_1/RT_1").await]
+}
+
+async fn event(t: &TestPlane, source: &str, kind: &str) -> Event {
+    t.plane.parts().events.of_source(SERVER_CLUSTER, source, kind).await.expect("reads").expect("told")
+}
+
+/// The fact of the egress in its latest revision.
+async fn fact(t: &TestPlane) -> UsageView {
+    let project = span(t, "egress", "EG_1").await.project_id;
+    facts(t, project).await.into_iter().find(|fact| fact.metadata.livekit_id == "EG_1").expect("a fact")
+}
+
+#[tokio::test]
+async fn an_egress_that_is_gone_from_the_list_ends_is_told_and_named_a_gap_and_livekits_own_word_corrects_it() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    rounds_at(&t, [30, 60]).await;
+    list(&t, &room, false);
+    rounds_at(&t, [90]).await;
+    assert!(both(&t).await.iter().all(Interval::is_open), "missing once closes nothing");
+    rounds_at(&t, [120]).await;
+    for gone in both(&t).await {
+        assert_eq!(gone.evidence.end(), Some(at(75)), "{gone:?}");
+    }
+    let synthetic = event(&t, "syn:EG_1:egress_ended", "egress_ended").await;
+    assert!(synthetic.body.contains(r#""synthetic":true"#), "{}", synthetic.body);
+    let gaps: Vec<_> = session(&t, "RM_1").await.gaps.into_iter().map(|gap| (gap.missing, gap.subject)).collect();
+    let gap = |missing: &str, subject: &str| (missing.to_owned(), subject.to_owned());
+    assert_eq!(gaps, [gap("egress_ended", "EG_1"), gap("ingress_ended", "IN_1/RT_1")]);
+    let guessed = fact(&t).await;
+    assert_eq!((guessed.value, guessed.metadata.revision), (75.0, 1));
+    t.livekit_says(&room.egress("egress_ended", "EG_1", at(0), Some(at(70)))).await.expect("taken in");
+    let real = event(&t, "EV_egress_ended_EG_1", "egress_ended").await;
+    assert!(real.body.contains(&format!(r#""corrects":"{}""#, synthetic.id)), "{}", real.body);
+    let known = fact(&t).await;
+    assert_eq!((known.value, known.metadata.revision, known.metadata.synthetic), (70.0, 2, false));
+}
+
+#[tokio::test]
+async fn what_was_thought_to_have_ended_and_is_listed_again_was_never_gone_and_may_be_lost_again() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    rounds_at(&t, [30, 60]).await;
+    list(&t, &room, false);
+    rounds_at(&t, [90, 120]).await;
+    assert!(!both(&t).await.iter().any(Interval::is_open), "both are gone");
+    // Nothing is open on record any more: it is found all the same, within five minutes.
+    list(&t, &room, true);
+    rounds_at(&t, [150, 420, 450]).await;
+    assert!(both(&t).await.iter().all(Interval::is_open), "they go on: {:#?}", both(&t).await);
+    assert_eq!((fact(&t).await.value, fact(&t).await.metadata.revision), (0.0, 2));
+    list(&t, &room, false);
+    rounds_at(&t, [480, 510]).await;
+    for gone in both(&t).await {
+        assert_eq!(gone.evidence.end(), Some(at(465)), "{gone:?}");
+    }
+    event(&t, "syn:EG_1:egress_ended:2", "egress_ended").await;
+    event(&t, "syn:IN_1/RT_1:ingress_ended:2", "ingress_ended").await;
+    assert_eq!((fact(&t).await.value, fact(&t).await.metadata.revision), (465.0, 3));
+}
+
+#[tokio::test]
+async fn what_livekit_itself_has_ended_is_not_brought_back_by_a_list() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    t.livekit_says(&room.egress("egress_ended", "EG_1", at(0), Some(at(20)))).await.expect("taken in");
+    t.livekit_says(&room.ingress("ingress_ended", "RT_1", at(0), Some(at(20)))).await.expect("taken in");
+    rounds_at(&t, [60, 360]).await;
+    assert!(!both(&t).await.iter().any(Interval::is_open), "a list is older than a word");
+}
+
+#[tokio::test]
+async fn a_livekit_whose_egresses_cannot_be_listed_is_no_fault_while_none_goes_on() {
+    let t = TestPlane::new().await;
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    t.livekit_says(&room.started()).await.expect("taken in");
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    t.engine.course("list_egress", Course::Fails(EngineError::Timeout));
+    rounds_at(&t, [30, 60]).await;
+    t.livekit_says(&room.egress("egress_started", "EG_1", at(60), None)).await.expect("taken in");
+    t.clock.set(at(90));
+    t.pipeline.reconciler.round().await.expect_err("now it matters");
+}
