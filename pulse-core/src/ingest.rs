@@ -219,7 +219,7 @@ impl Ingest {
         let (plane, dispatcher) = (Arc::clone(&self.plane), Arc::clone(&self.dispatcher));
         // A task of its own: when LiveKit does not wait any longer, what is committed after all is sent all the same.
         let committed = tokio::spawn(async move {
-            let (parts, called) = (plane.parts(), Wakes::called_by(&batch).for_jobs());
+            let (parts, called) = (plane.parts(), Wakes::jobs_called_by(&batch));
             let outcome = parts.store.commit(batch, CommitMode::Apply).await?;
             if let Outcome::Committed { seqs } = &outcome {
                 parts.wakes.wake(called);

@@ -137,7 +137,6 @@ impl Told {
 impl Wakes {
     /// Which hints a batch calls for, once it is committed.
     pub fn called_by(batch: &Batch) -> Called {
-        let jobs = batch.writes.iter().any(|write| write.collection().name == schema::JOBS.name);
         let endpoints = batch.writes.iter().filter_map(|write| match write {
             Write::Insert { collection, doc, .. } | Write::Replace { collection, doc, .. }
                 if collection.name == schema::DELIVERIES.name =>
@@ -151,7 +150,13 @@ impl Wakes {
             }
             _ => None,
         });
-        Called { jobs, endpoints: endpoints.collect() }
+        Called { endpoints: endpoints.collect(), ..Self::jobs_called_by(batch) }
+    }
+
+    /// The same without the hints at deliveries: for who tells the dispatcher itself which endpoints have work.
+    pub fn jobs_called_by(batch: &Batch) -> Called {
+        let jobs = batch.writes.iter().any(|write| write.collection().name == schema::JOBS.name);
+        Called { jobs, endpoints: BTreeSet::new() }
     }
 
     /// Gives the hints.
@@ -168,14 +173,6 @@ impl Wakes {
 pub struct Called {
     jobs: bool,
     endpoints: BTreeSet<EndpointId>,
-}
-
-impl Called {
-    /// Without the hints at deliveries: for who tells the dispatcher itself which endpoints have work.
-    #[must_use]
-    pub fn for_jobs(self) -> Self {
-        Self { endpoints: BTreeSet::new(), ..self }
-    }
 }
 
 /// Everything that plans may use.

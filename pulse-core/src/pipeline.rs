@@ -18,20 +18,23 @@ pub struct Pipeline {
     pub ingest: Ingest,
     /// Repairs what was lost on the way.
     pub reconciler: Reconciler,
-    /// Cancelled when the daemon stops: what takes long and can be gone on with later is broken off.
+    /// Cancelled when the daemon stops: nothing new is begun, and what takes long and can be gone on with later is broken off.
     pub stopping: CancellationToken,
+    /// Cancelled when the last request has ended: nobody needs the caches and the log of uses any more.
+    pub drained: CancellationToken,
 }
 
 impl Pipeline {
     /// A pipeline that has not begun: [`worker::run`](crate::worker::run) runs it.
     pub fn new(plane: Arc<ControlPlane>) -> Arc<Self> {
-        let dispatcher = Dispatcher::new(Arc::clone(&plane));
         let stopping = CancellationToken::new();
+        let dispatcher = Dispatcher::new(Arc::clone(&plane), stopping.clone());
         Arc::new(Self {
             ingest: Ingest::new(Arc::clone(&plane), Arc::clone(&dispatcher)),
             reconciler: Reconciler::new(Arc::clone(&plane), stopping.clone()),
             dispatcher,
             stopping,
+            drained: CancellationToken::new(),
             plane,
         })
     }

@@ -6,7 +6,6 @@ mod queue;
 
 use std::{future, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -132,66 +131,61 @@ pub async fn run_until_idle(pipeline: &Pipeline) -> Result<()> {
     forget(plane, &pipeline.stopping).await
 }
 
-/// Calls every task in its own rhythm until `stop` becomes true, then records the last uses of keys. The tasks run side
-/// by side, so that a long purge does not keep the caches from following the store. One that fails is logged and tried
-/// again at its next turn. One that is under way when `stop` comes is finished, unless it may take long: jobs, rounds and
-/// sweeps are broken off where they are, and the next start goes on with them. What was left leased from before is
-/// taken back before this, by [`Dispatcher::recover`](crate::deliver::dispatch::Dispatcher::recover).
-pub async fn run(pipeline: Arc<Pipeline>, stop: watch::Receiver<bool>) {
+/// Calls every task in its own rhythm until the daemon stops, then records the last uses of keys. The tasks run side by
+/// side, so that a long purge does not keep the caches from following the store. One that fails is logged and tried again
+/// at its next turn. One that is under way at the end is finished, unless it may take long: jobs, rounds and sweeps are
+/// broken off where they are, and the next start goes on with them. What requests need goes on until the last of them has
+/// ended. What was left leased from before is taken back before this, by
+/// [`Dispatcher::recover`](crate::deliver::dispatch::Dispatcher::recover).
+pub async fn run(pipeline: Arc<Pipeline>) {
     let plane = &*pipeline.plane;
     let parts = plane.parts();
-    let dispatcher = Arc::clone(&pipeline.dispatcher);
-    let stopping = &pipeline.stopping;
-    let mut ending = stop.clone();
-    let break_off = async {
-        drop(ending.wait_for(|stop| *stop).await);
-        stopping.cancel();
-    };
+    let Pipeline { stopping, drained, .. } = &*pipeline;
     let jobs_called = || parts.wakes.jobs.notified();
     tokio::join!(
-        repeat("follow", FOLLOW_EVERY, future::pending, stop.clone(), || follow(plane)),
-        repeat("jobs", JOBS_EVERY, jobs_called, stop.clone(), || async { do_jobs(&pipeline).await.map(drop) }),
-        repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), stop.clone(), || record_uses(plane)),
-        repeat("sweep", SWEEP_EVERY, future::pending, stop.clone(), || sweep(plane, stopping)),
-        repeat("retention", SWEEP_EVERY, future::pending, stop.clone(), || forget(plane, stopping)),
-        repeat("gauges", GAUGE_EVERY, future::pending, stop.clone(), || gauge(plane)),
-        reconcile(&pipeline, stop.clone()),
-        break_off,
-        dispatcher.run(stop),
+        repeat("follow", FOLLOW_EVERY, future::pending, drained, || follow(plane)),
+        repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), drained, || record_uses(plane)),
+        repeat("jobs", JOBS_EVERY, jobs_called, stopping, || async { do_jobs(&pipeline).await.map(drop) }),
+        repeat("sweep", SWEEP_EVERY, future::pending, stopping, || sweep(plane, stopping)),
+        repeat("retention", SWEEP_EVERY, future::pending, stopping, || forget(plane, stopping)),
+        repeat("gauges", GAUGE_EVERY, future::pending, stopping, || gauge(plane)),
+        reconcile(&pipeline),
+        Arc::clone(&pipeline.dispatcher).run(),
     );
     if let Err(error) = record_uses(plane).await {
         tracing::warn!(error = %error, "the last uses of keys were not recorded");
     }
 }
 
-/// Has every circle of clusters looked at in its own rhythm until `stop` becomes true, then gives the clusters back.
-async fn reconcile(pipeline: &Pipeline, stop: watch::Receiver<bool>) {
+/// Has every circle of clusters looked at in its own rhythm until the daemon stops, then gives the clusters back.
+async fn reconcile(pipeline: &Pipeline) {
+    let stopping = &pipeline.stopping;
     let every = pipeline.plane.parts().settings.pipeline.reconcile_every;
     let round = |circle| pipeline.reconciler.round_of(circle);
     tokio::join!(
-        repeat("reconcile", every, future::pending, stop.clone(), || round(Circle::Own)),
-        repeat("reconcile tenants", every, future::pending, stop.clone(), || round(Circle::Tenants)),
-        repeat("reconcile failing", every, future::pending, stop, || round(Circle::Failing)),
+        repeat("reconcile", every, future::pending, stopping, || round(Circle::Own)),
+        repeat("reconcile tenants", every, future::pending, stopping, || round(Circle::Tenants)),
+        repeat("reconcile failing", every, future::pending, stopping, || round(Circle::Failing)),
     );
     if let Err(error) = pipeline.reconciler.release().await {
         tracing::warn!(error = %error, "clusters stay this daemon's until their leases end");
     }
 }
 
-/// Does one task again and again: every period, and when it is called before its time.
+/// Does one task again and again until `end`: every period, and when it is called before its time.
 async fn repeat<F: Future<Output = Result<()>>, C: Future<Output = ()>>(
     task: &str,
     period: Duration,
     called: impl Fn() -> C,
-    mut stop: watch::Receiver<bool>,
+    end: &CancellationToken,
     work: impl Fn() -> F,
 ) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
         tokio::select! {
-            () = stopped => return,
+            biased;
+            () = end.cancelled() => return,
             _ = ticks.tick() => {}
             () = called() => {}
         }

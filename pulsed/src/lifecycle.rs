@@ -1,7 +1,8 @@
 //! The daemon's life: start, signals, drain, end.
 //!
 //! SIGTERM and SIGINT stop accepting and let requests under way end for as long as the settings allow; a second one ends
-//! at once. SIGHUP reads the settings again and says what it took over. Workers stop after the last request.
+//! at once. SIGHUP reads the settings again and says what it took over. Workers stop beside the requests, but for what
+//! requests need.
 
 mod notify;
 
@@ -16,10 +17,7 @@ use pulse_core::{
     pipeline::Pipeline,
     worker,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -60,12 +58,11 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     if settings.dev {
         dev::prepare(&plane, &settings, &url).await?;
     }
-    let (stop_workers, stopped) = watch::channel(false);
     // Over MongoDB, other daemons may hold leases. Before anything is accepted: what is leased from then on is ours.
     let alone = !matches!(settings.store, StoreLocation::Mongo { .. });
     pipeline.dispatcher.recover(alone).await;
     pipeline.reconciler.recover(alone);
-    let workers = tokio::spawn(worker::run(Arc::clone(&pipeline), stopped));
+    let workers = tokio::spawn(worker::run(Arc::clone(&pipeline)));
     let reload = Reload { invocation, app: Arc::clone(&app), tls: server.tls(), log };
     let (stop, tasks) = (CancellationToken::new(), server.tasks.clone());
     let accepting = tokio::spawn(server.run(stop.clone()));
@@ -89,7 +86,7 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     notify::tell("STOPPING=1");
     tracing::info!(connections = tasks.len(), "stopping");
     app.drain();
-    pipeline.dispatcher.stop();
+    pipeline.stopping.cancel();
     drop(fault::point("shutdown.mid").await);
     stop.cancel();
     let _ = accepting.await;
@@ -97,7 +94,7 @@ async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<(
     if !within(settings.drain_timeout, &mut signals, tasks.wait()).await {
         tracing::warn!(connections = tasks.len(), "requests under way were cut off");
     }
-    let _ = stop_workers.send(true);
+    pipeline.drained.cancel();
     within(WORKERS_TIME, &mut signals, workers).await;
     if let Some(path) = &invocation.ready_file {
         let _ = std::fs::remove_file(path);

@@ -29,7 +29,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
@@ -53,7 +53,7 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long giving back may take.
 const RELEASE: Duration = Duration::from_secs(1);
-/// How long it takes at most from [`Dispatcher::stop`] until everything is given back.
+/// How long it takes at most from the word to stop until everything is given back.
 pub const STOPS_WITHIN: Duration = DRAIN.saturating_add(RELEASE);
 
 /// A delivery that is leased to this dispatcher, with everything that sending it takes.
@@ -93,8 +93,8 @@ impl fmt::Debug for Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher that has not begun.
-    pub fn new(plane: Arc<ControlPlane>) -> Arc<Self> {
+    /// A dispatcher that has not begun; once `stopping` is cancelled, it begins nothing new.
+    pub fn new(plane: Arc<ControlPlane>, stopping: CancellationToken) -> Arc<Self> {
         let limits = Limits::of(plane.parts().settings.pipeline.concurrency);
         Arc::new(Self {
             plane,
@@ -102,7 +102,7 @@ impl Dispatcher {
             wake: Notify::new(),
             attempts: TaskTracker::new(),
             begun: AtomicU64::new(0),
-            stopping: CancellationToken::new(),
+            stopping,
             cut: CancellationToken::new(),
             prepared: endpoint::Cache::default(),
             ward: health::Ward::default(),
@@ -144,43 +144,30 @@ impl Dispatcher {
         }
     }
 
-    /// Sends until `stop` becomes true; then lets what is under way end, and gives back what does not in time.
-    pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+    /// Sends until it is time to stop; then lets what is under way end, and gives back what does not in time.
+    pub async fn run(self: Arc<Self>) {
         let sending = async {
-            self.claim_in_turns(stop.clone()).await;
+            self.claim_in_turns().await;
             self.drain().await;
         };
-        tokio::join!(sending, self.go_rounds(stop.clone()));
+        tokio::join!(sending, self.go_rounds());
         if let Err(error) = self.write_health().await {
             tracing::warn!(error = %error, "the health of endpoints was not recorded");
         }
     }
 
     /// Makes claims, whenever something may have changed, until it is time to stop.
-    async fn claim_in_turns(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
+    async fn claim_in_turns(self: &Arc<Self>) {
         loop {
             let wait = self.claim_what_can_be();
             tokio::select! {
                 biased;
-                () = self.is_to_stop(&mut stop) => return,
+                () = self.stopping.cancelled() => return,
                 endpoints = self.parts().wakes.deliveries.told() => self.have_work(&endpoints),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-    }
-
-    /// Waits until it is time to stop.
-    async fn is_to_stop(&self, stop: &mut watch::Receiver<bool>) {
-        tokio::select! {
-            () = async { drop(stop.wait_for(|stop| *stop).await) } => {}
-            () = self.stopping.cancelled() => {}
-        }
-    }
-
-    /// Begins nothing new from now on.
-    pub fn stop(&self) {
-        self.stopping.cancel();
     }
 
     /// Starts a claim for every place that is free and has an endpoint with work; says how long nothing else can begin.
@@ -196,7 +183,6 @@ impl Dispatcher {
 
     /// Lets what is under way end, and then gives it back.
     async fn drain(&self) {
-        self.stopping.cancel();
         self.attempts.close();
         if tokio::time::timeout(DRAIN, self.attempts.wait()).await.is_err() {
             self.cut.cancel();
@@ -219,8 +205,8 @@ impl Dispatcher {
     }
 
     /// Has an endpoint looked at in a while.
-    fn awaken(&self, endpoint: EndpointId, in_millis: Duration) {
-        let at = self.parts().clock.monotonic().saturating_add(in_millis);
+    fn awaken(&self, endpoint: EndpointId, wait: Duration) {
+        let at = self.parts().clock.monotonic().saturating_add(wait);
         self.book.lock().has_work(endpoint, at, false);
         self.wake.notify_one();
     }

@@ -25,11 +25,14 @@ pub fn end(parts: &Parts, delivery: Delivery, input: Input, batch: &mut Batch) -
     Delivery { state: moved.to, due_at: None, finished_at, ..delivery }.replace_in(batch)
 }
 
-/// Cancels everything that waits for an endpoint which is gone, a batch at a time.
+/// Cancels everything that waits for an endpoint if it is gone, a batch at a time. One that is there keeps what it has.
 ///
 /// # Errors
 /// When the store fails, or others keep changing the same rows.
-pub async fn cancel_all(parts: &Parts, endpoint: EndpointId) -> Result<()> {
+pub async fn cancel_if_gone(parts: &Parts, endpoint: EndpointId) -> Result<()> {
+    if parts.endpoints.find(endpoint).await?.is_some() {
+        return Ok(());
+    }
     let mut tries = 0;
     while tries < TRIES {
         let waiting = parts.deliveries.pending(endpoint, STEP).await?;

@@ -47,12 +47,8 @@ impl WebhookKeys {
 }
 
 /// What is known of a webhook that is LiveKit's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The key that signed.
-    pub api_key: String,
-    /// When LiveKit signed, in whole seconds.
-    pub issued_at: Timestamp,
     /// Our clock less LiveKit's, in milliseconds. With equal clocks it is 0 to 1,000 and the time under way, for LiveKit
     /// cuts its time to seconds, and up to half a minute more when it has tried before: the least of many tells the skew.
     pub skew: i64,
@@ -144,7 +140,7 @@ pub fn verify(
     if !bool::from(hash.ct_eq(&Sha256::digest(body))) {
         return Err(Refusal::BodyMismatch);
     }
-    Ok(Verified { api_key: claims.iss, issued_at, skew })
+    Ok(Verified { skew })
 }
 
 /// A token's signed part, its claims and its signature. `None`: not a JWT, or not one with HS256.

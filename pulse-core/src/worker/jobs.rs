@@ -4,9 +4,9 @@
 //! A job is done in bounded batches and may be done twice: each step looks at what is there and does what is left.
 
 use crate::{
-    deliver::ending::cancel_all,
+    deliver::ending::cancel_if_gone,
     error::Result,
-    id::{EndpointId, OrgId, ProjectId},
+    id::{OrgId, ProjectId},
     ingest,
     model::{
         api_key::ApiKey,
@@ -37,7 +37,7 @@ pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
         JobKind::SettleSession => ingest::settle_session(plane, parse(&job.target_id)?).await,
         JobKind::RemoveParticipant => ingest::remove(plane, job).await,
         JobKind::AdoptUnclaimed => ingest::adopt(&pipeline.ingest, job).await,
-        JobKind::CancelDeliveries => cancel_deliveries(plane, parse(&job.target_id)?).await,
+        JobKind::CancelDeliveries => cancel_if_gone(plane.parts(), parse(&job.target_id)?).await,
     }
 }
 
@@ -246,14 +246,6 @@ async fn purge_attempts(plane: &ControlPlane, delivery: &str) -> Result<()> {
 }
 
 /// Ends what waits for an endpoint that was deleted.
-async fn cancel_deliveries(plane: &ControlPlane, id: EndpointId) -> Result<()> {
-    let parts = plane.parts();
-    if parts.endpoints.find(id).await?.is_some() {
-        return Ok(());
-    }
-    cancel_all(parts, id).await
-}
-
 fn append_audit(
     plane: &ControlPlane,
     batch: &mut Batch,

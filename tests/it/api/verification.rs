@@ -225,8 +225,7 @@ async fn the_operators_token_is_known_and_rotates() {
 async fn many_uses_are_recorded_before_their_time() {
     let t = TestPlane::new().await;
     let parts = t.plane.parts();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let worker = tokio::spawn(worker::run(Arc::clone(&t.pipeline), stopped));
+    let worker = tokio::spawn(worker::run(Arc::clone(&t.pipeline)));
     let (now, project_id) = (parts.clock.now(), t.customer("a").await.id());
     let mut last = None;
     for _ in 0..10_000 {
@@ -240,6 +239,7 @@ async fn many_uses_are_recorded_before_their_time() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), recorded).await.expect("not only once a minute");
-    stop.send_replace(true);
+    t.pipeline.stopping.cancel();
+    t.pipeline.drained.cancel();
     worker.await.expect("ends");
 }

@@ -25,7 +25,7 @@ use pulse_tests::{
     receiver::{Action, Behaviour, Gate, Received, Receiver},
 };
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{attempts, endpoint, joined};
 
@@ -139,8 +139,6 @@ struct Stage {
     events: usize,
     owed: usize,
     held_since: Option<Timestamp>,
-    /// Ends the dispatcher.
-    stop: watch::Sender<bool>,
     dispatching: JoinHandle<()>,
 }
 
@@ -157,8 +155,7 @@ impl Stage {
             endpoint.schedule = Some(Schedule::new([5; 12]).expect("a schedule"));
         })
         .await;
-        let (stop, stopped) = watch::channel(false);
-        let dispatching = tokio::spawn(Arc::clone(&t.pipeline.dispatcher).run(stopped));
+        let dispatching = tokio::spawn(Arc::clone(&t.pipeline.dispatcher).run());
         Self {
             t,
             customer,
@@ -171,7 +168,6 @@ impl Stage {
             events: 0,
             owed: 0,
             held_since: None,
-            stop,
             dispatching,
         }
     }
@@ -338,7 +334,7 @@ impl Stage {
             assert!(ended, "{:?}: {row:?}", self.state);
         }
         self.look_back(&rows).await;
-        self.stop.send_replace(true);
+        self.t.pipeline.stopping.cancel();
         self.dispatching.await.expect("the dispatcher ends");
     }
 

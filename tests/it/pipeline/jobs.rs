@@ -16,7 +16,6 @@ use pulse_core::{
 };
 use pulse_tests::plane::{Customer, START, TestPlane};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::room::Room;
 
@@ -108,8 +107,7 @@ async fn a_daemon_whose_livekit_hangs_stops_at_once_and_the_next_one_goes_on() {
     for method in ["list_rooms", "remove_participant"] {
         t.engine.course(method, Course::Stalls);
     }
-    let (stop, stopped) = watch::channel(false);
-    let workers = tokio::spawn(worker::run(Arc::clone(&t.pipeline), stopped));
+    let workers = tokio::spawn(worker::run(Arc::clone(&t.pipeline)));
     let both_hang = async {
         let asked = |method: &str| t.engine.calls().iter().any(|call| call.starts_with(method));
         while !asked("list_rooms") || !asked("remove_participant") {
@@ -117,7 +115,8 @@ async fn a_daemon_whose_livekit_hangs_stops_at_once_and_the_next_one_goes_on() {
         }
     };
     tokio::time::timeout(SOON, both_hang).await.expect("both are asked");
-    stop.send(true).expect("the workers listen");
+    t.pipeline.stopping.cancel();
+    t.pipeline.drained.cancel();
     tokio::time::timeout(SOON, workers).await.expect("the workers wait for LiveKit").expect("ends in order");
     let job = waiting(&t).await.remove(0);
     assert!(job.due_at <= t.plane.parts().clock.now() && job.attempts == 0, "the next start has to wait: {job:?}");

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::{Dispatcher, Pick, Slot, Work, attempt::Ended, book::Found, rounds, token};
 use crate::{
     deliver::{
-        ending::{cancel_all, quarantine},
+        ending::{cancel_if_gone, quarantine},
         state::{AttemptOutcome, Input, Step, step},
     },
     error::Result,
@@ -82,7 +82,7 @@ impl Dispatcher {
         let parts = self.parts();
         let Some(endpoint) = parts.endpoints.find(pick.endpoint).await?.map(Arc::new) else {
             // It was deleted while one of its deliveries was under way, or was being recorded.
-            cancel_all(parts, pick.endpoint).await?;
+            cancel_if_gone(parts, pick.endpoint).await?;
             return Ok(Claimed::default());
         };
         if !self.sends_to(&endpoint).await? || self.stopping.is_cancelled() {

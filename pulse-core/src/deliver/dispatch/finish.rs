@@ -12,7 +12,7 @@ use super::{
 use crate::{
     deliver::{
         breaker::Observed,
-        ending::cancel_all,
+        ending::cancel_if_gone,
         schedule::Schedule,
         state::{Effect, Input, Record, Status, Step, Transition, step},
     },
@@ -55,9 +55,7 @@ impl Dispatcher {
     /// Has the endpoint looked at when the delivery is due again; one that was deleted meanwhile gets nothing more.
     async fn await_next(&self, endpoint: &Endpoint, wait: Duration) {
         let parts = self.parts();
-        if let Ok(None) = parts.endpoints.find(endpoint.id).await
-            && let Err(error) = cancel_all(parts, endpoint.id).await
-        {
+        if let Err(error) = cancel_if_gone(parts, endpoint.id).await {
             tracing::warn!(endpoint = %endpoint.id, error = %error, "what waits for an endpoint that is gone is cancelled later");
         }
         self.awaken(endpoint.id, wait);

@@ -3,8 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
 use super::Dispatcher;
 use crate::{
     error::Result, id::EndpointId, model::endpoint::EndpointState, repo::deliveries::Waiting, time::Timestamp,
@@ -27,14 +25,14 @@ pub(super) struct Pass {
 
 impl Dispatcher {
     /// Goes round every second until it is time to stop; a round that is under way is finished.
-    pub(super) async fn go_rounds(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn go_rounds(self: &Arc<Self>) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pass = Pass::default();
         loop {
             tokio::select! {
                 biased;
-                () = self.is_to_stop(&mut stop) => return,
+                () = self.stopping.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             self.look(&mut pass).await;
