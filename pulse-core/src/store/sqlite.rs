@@ -8,6 +8,7 @@
 //! - What is declared in [`schema`](super::schema) lies in strict tables, with a column for each field that is indexed
 //!   (`table`).
 
+mod checkpoint;
 mod connection;
 pub mod locks;
 pub mod maintenance;
@@ -90,7 +91,7 @@ impl SqliteStore {
         let conn = connection::open(&options.path, Role::Writer)?;
         let version = migrations::version(&conn)?.into();
         let readers = Readers::new(options.path.clone(), options.read_connections, lock.clone());
-        let writer = Writer::start(conn, options.clock, options.observer)?;
+        let writer = Writer::start(conn, options.path.clone(), options.clock, options.observer)?;
         Ok(Self { readers, writer, path: options.path, version, lock })
     }
 }
@@ -136,7 +137,7 @@ impl Store for SqliteStore {
             return Ok(Outcome::Committed { seqs: Vec::new() });
         }
         let apply = move |conn: &Connection| {
-            let outcome = write::apply(conn, batch)?;
+            let outcome = write::apply(conn, &batch)?;
             let keep = mode == CommitMode::Apply && matches!(outcome, Outcome::Committed { .. });
             Ok((outcome, keep))
         };

@@ -46,9 +46,10 @@ fn configure(conn: &mut Connection, role: Role) -> rusqlite::Result<()> {
         std::thread::sleep(BUSY_PAUSE);
         count < BUSY_PAUSES
     }))?;
-    conn.set_prepared_statement_cache_capacity(64);
-    // Caches in KiB. The next group reads the writer's pages again; the readers' are small because there are several.
-    let (cache, query_only) = if role == Role::Writer { (4096, "OFF") } else { (512, "ON") };
+    conn.set_prepared_statement_cache_capacity(128);
+    // Caches in KiB, filled as they are used. What a group changes must fit into the writer's, or its pages are written
+    // twice; the next group reads them again. The readers' are small because there are several.
+    let (cache, query_only) = if role == Role::Writer { (32_768, "OFF") } else { (512, "ON") };
     conn.execute_batch(&format!(
         "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
          PRAGMA cache_size = -{cache}; PRAGMA query_only = {query_only}; PRAGMA journal_size_limit = 67108864;"
@@ -119,7 +120,12 @@ impl From<rusqlite::Error> for Error {
 }
 
 /// Whether what was written may not have reached the disk, and never will.
-pub(super) fn is_sync_failure(error: &Error) -> bool {
-    let fault = error.cause().and_then(|cause| cause.downcast_ref()).and_then(rusqlite::Error::sqlite_error);
-    fault.is_some_and(|fault| matches!(fault.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+pub(super) fn is_sync_failure(fault: &rusqlite::Error) -> bool {
+    let unsynced = |code| matches!(code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC);
+    fault.sqlite_error().is_some_and(|error| unsynced(error.extended_code))
+}
+
+/// Whether somebody else was at it.
+pub(super) fn is_busy(fault: &rusqlite::Error) -> bool {
+    fault.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }

@@ -27,10 +27,8 @@ pub(super) struct Table {
     pub(super) get: String,
     /// `id, doc, columns..`.
     pub(super) insert: String,
-    /// `id, version, doc, columns..`, of a row whose columns have these values already: touches no index.
-    pub(super) update_doc: String,
-    /// `id, version, doc, columns..`.
-    pub(super) update: String,
+    /// `id` -> `version, columns..`.
+    pub(super) columns_of: String,
     /// `id, version`.
     pub(super) delete: String,
     /// `now, limit` -> `id, version` of rows that have expired, for collections that declare an expiry.
@@ -102,8 +100,6 @@ impl Table {
         let each = |first: usize, format: &dyn Fn(&str, usize) -> String| -> String {
             columns.iter().enumerate().map(|(at, field)| format(field.name, at + first)).collect()
         };
-        let same = each(4, &|field, at| format!(" AND c_{field} IS ?{at}"));
-        let set = each(4, &|field, at| format!(", c_{field} = ?{at}"));
         Self {
             get: format!("SELECT version, doc FROM {name} WHERE id = ?1"),
             insert: format!(
@@ -111,8 +107,10 @@ impl Table {
                 each(3, &|field, _| format!(", c_{field}")),
                 each(3, &|_, at| format!(", ?{at}")),
             ),
-            update_doc: format!("UPDATE {name} SET version = ?2 + 1, doc = ?3 WHERE id = ?1 AND version = ?2{same}"),
-            update: format!("UPDATE {name} SET version = ?2 + 1, doc = ?3{set} WHERE id = ?1 AND version = ?2"),
+            columns_of: format!(
+                "SELECT version{} FROM {name} WHERE id = ?1",
+                each(0, &|field, _| format!(", c_{field}"))
+            ),
             delete: format!("DELETE FROM {name} WHERE id = ?1 AND version = ?2"),
             expired: collection.swept().map(|field| {
                 format!("SELECT id, version FROM {name} WHERE c_{field} <= ?1 ORDER BY c_{field} LIMIT ?2")
@@ -121,6 +119,14 @@ impl Table {
             columns,
             collection,
         }
+    }
+
+    /// The statement that gives a row a new document and new values for these of [`Table::columns`]: `id, doc, values..`.
+    /// SQLite takes out and puts in the entries of all indexes over a column that is set, also to what it was.
+    pub(super) fn update(&self, columns: &[usize]) -> String {
+        let set = columns.iter().zip(3..).map(|(column, at)| format!(", c_{} = ?{at}", self.columns[*column].name));
+        let set = set.collect::<String>();
+        format!("UPDATE {} SET version = version + 1, doc = ?2{set} WHERE id = ?1", self.collection.name)
     }
 
     /// The document's values for [`Table::columns`], in order.

@@ -16,7 +16,7 @@ use crate::{
     error::Code,
     store::{
         Batch, CommitMode, Order, Position, Scan, Store,
-        schema::{COLLECTIONS, FieldType, META, PRIMARY, SCHEMA_VERSION},
+        schema::{COLLECTIONS, DELIVERIES, FieldType, META, PRIMARY, SCHEMA_VERSION},
     },
     time::SystemClock,
 };
@@ -136,4 +136,43 @@ async fn a_panic_in_one_job_rolls_back_that_job_alone() {
     assert_eq!(store.generation().await.unwrap(), 0, "what the panicking job wrote stayed");
     assert_eq!(store.count(&META, PRIMARY, &[], 100).await.unwrap(), 20);
     store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replace_writes_the_indexes_of_what_has_changed_and_no_others() {
+    let temporary = open("pages").await;
+    let store = &temporary.store;
+    let delivery = |number: usize, leased: bool| {
+        let leased_until = leased.then_some("2026-01-31T12:00:30.000Z");
+        json!({
+            "project_id": format!("prj_{}", number % 50), "endpoint_id": format!("ep_{}", number % 50),
+            "event_id": format!("evt_{number}"), "status": "leased", "prio": 0, "leased_until": leased_until,
+            "expires_at": "2026-03-31T12:00:00.000Z",
+        })
+    };
+    let id = |number: usize| format!("dlv_{number:06}");
+    for first in (0..2_000).step_by(500) {
+        let mut batch = Batch::new();
+        for number in first..first + 500 {
+            batch.insert(&DELIVERIES, id(number), delivery(number, true));
+        }
+        store.commit(batch, CommitMode::Apply).await.unwrap();
+    }
+    let reader = connection::open(&store.path, Role::Reader).unwrap();
+    let pages = || {
+        let pages = reader.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1)).unwrap();
+        usize::try_from(pages).unwrap()
+    };
+    // What is folded whole is begun anew by the next commit.
+    pages();
+    for number in (1..2_000).step_by(100) {
+        let mut batch = Batch::new();
+        batch.replace(&DELIVERIES, id(number), 1, delivery(number, false));
+        store.commit(batch, CommitMode::Apply).await.unwrap();
+    }
+    // The row, and its entry among what is leased.
+    let written = pages();
+    assert!((20..=20 * 3).contains(&written), "{written} pages for 20 rows");
+    let leased = store.count(&DELIVERIES, "leased", &[], 100_000).await.unwrap();
+    assert_eq!(leased, 2_000 - 20);
 }

@@ -24,9 +24,9 @@ use crate::{
 type Refused = Option<Outcome>;
 
 /// Applies a batch that [`check::batch`] has let through. After any outcome but `Committed` the caller must roll back.
-pub(super) fn apply(conn: &Connection, batch: Batch) -> Result<Outcome> {
+pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Outcome> {
     let mut seqs = Vec::new();
-    for write in batch.writes {
+    for write in &batch.writes {
         if let Some(outcome) = apply_one(conn, write, &mut seqs)? {
             return Ok(outcome);
         }
@@ -37,27 +37,27 @@ pub(super) fn apply(conn: &Connection, batch: Batch) -> Result<Outcome> {
     Ok(Outcome::Committed { seqs })
 }
 
-fn apply_one(conn: &Connection, write: Write, seqs: &mut Vec<u64>) -> Result<Refused> {
+fn apply_one(conn: &Connection, write: &Write, seqs: &mut Vec<u64>) -> Result<Refused> {
     match write {
-        Write::Insert { collection, id, doc } => insert(conn, table(collection)?, &id, &doc),
-        Write::Replace { collection, id, version, doc } => replace(conn, table(collection)?, &id, version, &doc),
-        Write::Delete { collection, id, version } => delete(conn, table(collection)?, &id, version),
+        Write::Insert { collection, id, doc } => insert(conn, table(collection)?, id, doc),
+        Write::Replace { collection, id, version, doc } => replace(conn, table(collection)?, id, *version, doc),
+        Write::Delete { collection, id, version } => delete(conn, table(collection)?, id, *version),
         Write::Increment { collection, id, field, by, min, max } => {
-            let Some(mut stored) = read::get(conn, collection, &id)? else { return Ok(stale(collection, &id)) };
+            let Some(mut stored) = read::get(conn, collection, id)? else { return Ok(stale(collection, id)) };
             let bounds = min.unwrap_or(i64::MIN)..=max.unwrap_or(i64::MAX);
-            let Some(sum) = sum(&stored, field, by)?.filter(|sum| bounds.contains(sum)) else {
-                return Ok(Some(Outcome::OutOfBounds { collection: collection.name, id, field }));
+            let Some(sum) = sum(&stored, field, *by)?.filter(|sum| bounds.contains(sum)) else {
+                return Ok(Some(Outcome::OutOfBounds { collection: collection.name, id: id.clone(), field }));
             };
-            stored.doc[field] = sum.into();
+            stored.doc[*field] = sum.into();
             check::document(collection, &stored.doc)?;
-            replace(conn, table(collection)?, &id, stored.version, &stored.doc)
+            replace(conn, table(collection)?, id, stored.version, &stored.doc)
         }
         Write::Require { collection, id, version } => {
             let mut statement = conn.prepare_cached(&table(collection)?.get)?;
-            let found = statement.query_row([&id], |row| unsigned(row, 0)).optional()?;
-            Ok(if found == version { None } else { stale(collection, &id) })
+            let found = statement.query_row([id], |row| unsigned(row, 0)).optional()?;
+            Ok(if found == *version { None } else { stale(collection, id) })
         }
-        Write::Append { collection, log, id, record } => append(conn, collection, &log, &id, record, seqs),
+        Write::Append { collection, log, id, record } => append(conn, collection, log, id, record.clone(), seqs),
     }
 }
 
@@ -81,20 +81,42 @@ fn insert(conn: &Connection, table: &Table, id: &str, doc: &Value) -> Result<Ref
 
 fn replace(conn: &Connection, table: &Table, id: &str, version: u64, doc: &Value) -> Result<Refused> {
     let before = if table.sides.is_empty() { None } else { read::get(conn, table.collection, id)? };
-    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), signed(version).into(), doc.to_string().into()];
-    params.extend(table.values(doc)?);
-    let mut changed = conn.prepare_cached(&table.update_doc)?.execute(params_from_iter(&params))?;
-    if changed == 0 && !table.columns.is_empty() {
-        changed = match conn.prepare_cached(&table.update)?.execute(params_from_iter(&params)) {
-            Ok(changed) => changed,
-            Err(fault) => return clash(conn, table, id, doc, false, fault),
-        };
+    let values = table.values(doc)?;
+    let Some(changed) = changed_columns(conn, table, id, version, &values)? else {
+        return Ok(stale(table.collection, id));
+    };
+    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), doc.to_string().into()];
+    params.extend(changed.iter().map(|column| values[*column].clone()));
+    if let Err(fault) = conn.prepare_cached(&table.update(&changed))?.execute(params_from_iter(params)) {
+        return clash(conn, table, id, doc, false, fault);
     }
     match before {
-        _ if changed == 0 => Ok(stale(table.collection, id)),
         Some(before) => move_keys(conn, table, id, &before.doc, doc),
         None => Ok(None),
     }
+}
+
+/// Which of the columns of a row differ from `values`; none when it has not this version.
+fn changed_columns(
+    conn: &Connection,
+    table: &Table,
+    id: &str,
+    version: u64,
+    values: &[ToSqlOutput<'_>],
+) -> Result<Option<Vec<usize>>> {
+    let mut columns = conn.prepare_cached(&table.columns_of)?;
+    let mut rows = columns.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if unsigned(row, 0)? != version {
+        return Ok(None);
+    }
+    let mut changed = Vec::new();
+    for (column, value) in values.iter().enumerate() {
+        if ToSqlOutput::Borrowed(row.get_ref(column + 1)?) != *value {
+            changed.push(column);
+        }
+    }
+    Ok(Some(changed))
 }
 
 fn delete(conn: &Connection, table: &Table, id: &str, version: u64) -> Result<Refused> {

@@ -1,5 +1,7 @@
-//! The one thread that writes, with group commit: what waits is committed together, each job in a savepoint of its own,
-//! and answered after the one commit. A lone caller waits for its own commit only; many share the cost of the disk.
+//! The one thread that writes, with group commit: what waits is committed together and answered after the one commit. A lone
+//! caller waits for its own commit only; many share the cost of the disk. When one of a group wrote something that is not to
+//! stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job would have SQLite
+//! copy every page that a job changes, which was a tenth of the writer's time.
 //!
 //! Faults:
 //! - A job that fails or panics is rolled back alone.
@@ -7,10 +9,11 @@
 //!   `store_unavailable`. The next group tries again, so writes go on by themselves when there is space.
 //! - When the disk fails to *sync*, the group is answered `store_unavailable`, although it may be there after a restart,
 //!   and no more writes are taken: what the operating system kept in memory may be lost without another sign. Only a new
-//!   process, which reads the files anew, may write again.
+//!   process, which reads the files anew, may write again. So it is when the sync fails that folds the log (`checkpoint`).
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -22,7 +25,11 @@ use std::{
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CommitObserver, connection};
+use super::{
+    CommitObserver,
+    checkpoint::{Checkpointer, FOLD_AT},
+    connection,
+};
 use crate::{
     error::{Code, Error, Result},
     fault,
@@ -51,37 +58,62 @@ pub(super) struct Writer {
     health: Arc<Health>,
 }
 
-/// What the writer's last commits say about the disk.
+/// What the writer's last commits, and the last folding of the log, say about the disk.
 #[derive(Debug, Default)]
-struct Health {
+pub(super) struct Health {
     /// A sync failed: no more writes.
     stopped: AtomicBool,
     /// The last commit failed; the next may work.
     failing: AtomicBool,
+    /// The log could not be folded the last time.
+    unfolded: AtomicBool,
+}
+
+impl Health {
+    /// Whether no more writes are taken.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Notes how the folding of the log went. One that fails is tried again; said is it once.
+    pub(super) fn folded(&self, folded: rusqlite::Result<()>) {
+        let Err(fault) = folded else { return self.unfolded.store(false, Relaxed) };
+        let (busy, unsynced) = (connection::is_busy(&fault), connection::is_sync_failure(&fault));
+        if unsynced {
+            self.stopped.store(true, Relaxed);
+        }
+        // Busy: the other one is at it.
+        if !busy && !self.unfolded.swap(true, Relaxed) {
+            tracing::error!(cause = %fault, stopped = unsynced, "the write-ahead log could not be folded into the database");
+        }
+    }
 }
 
 impl Writer {
     /// Starts the thread on its connection.
     pub(super) fn start(
-        conn: Connection,
+        mut conn: Connection,
+        path: PathBuf,
         clock: Arc<dyn Clock>,
         observer: Option<Arc<dyn CommitObserver>>,
     ) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let health = Arc::new(Health::default());
-        let thread = Thread { conn, clock, observer, health: health.clone() };
+        let checkpointer = Checkpointer::start(&mut conn, path, FOLD_AT, health.clone())?;
+        let thread = Thread { conn, checkpointer, clock, observer, health: health.clone() };
         let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || thread.run(jobs));
         Ok(Self { queue: Some(queue), thread: Some(thread.map_err(Error::store_unavailable)?), health })
     }
 
-    /// Runs `work` in the next group. It says whether what it wrote is to stay. It runs even when the caller goes away.
+    /// Runs `work` in the next group. It says whether what it wrote is to stay. It runs even when the caller goes away, and
+    /// a second time when what it did the first time was undone with others of its group.
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<(T, bool)> + Send + 'static,
+        F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work: Some(work), result: None, reply };
+        let task = Task { work, result: None, reply };
         let gone = || Error::store_unavailable("the writer has ended");
         self.queue.as_ref().ok_or_else(gone)?.send(Box::new(task)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -92,7 +124,7 @@ impl Writer {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(Error::store_unavailable("the writer has ended"));
         }
-        if !self.health.failing.load(Relaxed) && !self.health.stopped.load(Relaxed) {
+        if !self.health.failing.load(Relaxed) && !self.health.is_stopped() {
             return Ok(());
         }
         self.run(|conn| Ok(((), conn.execute("UPDATE pulse_state SET probes = probes + 1", [])? == 1))).await
@@ -119,15 +151,14 @@ trait Job: Send {
 }
 
 struct Task<T, F> {
-    work: Option<F>,
+    work: F,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<(T, bool)> + Send> Job for Task<T, F> {
+impl<T: Send, F: FnMut(&Connection) -> Result<(T, bool)> + Send> Job for Task<T, F> {
     fn run(&mut self, conn: &Connection) -> Result<bool> {
-        let Some(work) = self.work.take() else { return Ok(false) };
-        let done = catch_unwind(AssertUnwindSafe(|| work(conn)));
+        let done = catch_unwind(AssertUnwindSafe(|| (self.work)(conn)));
         let (result, keep) = match done.unwrap_or_else(|_| Err(Error::internal("a panic in a write"))) {
             Ok((value, keep)) => (Ok(value), keep),
             Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
@@ -156,13 +187,14 @@ fn next(jobs: &mut mpsc::Receiver<Box<dyn Job>>) -> Option<Box<dyn Job>> {
 
 struct Thread {
     conn: Connection,
+    checkpointer: Checkpointer,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn CommitObserver>>,
     health: Arc<Health>,
 }
 
 impl Thread {
-    fn run(self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    fn run(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = next(&mut jobs) {
             let mut group = vec![first];
             group.extend(std::iter::from_fn(|| jobs.try_recv().ok()).take(GROUP - 1));
@@ -172,6 +204,7 @@ impl Thread {
                 std::thread::sleep(REST);
             }
         }
+        self.checkpointer.end(&mut self.conn);
     }
 
     /// Commits a group and answers its callers.
@@ -191,44 +224,69 @@ impl Thread {
         };
         self.health.failing.store(true, Relaxed);
         let stuck = !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err();
-        if stuck || connection::is_sync_failure(&fault) {
+        if stuck || cause_of(&fault).is_some_and(connection::is_sync_failure) {
             self.health.stopped.store(true, Relaxed);
         }
         let cause = fault.cause().map_or_else(String::new, ToString::to_string);
-        tracing::error!(cause, jobs = group.len(), stopped = self.health.stopped.load(Relaxed), "a commit failed");
+        tracing::error!(cause, jobs = group.len(), stopped = self.health.is_stopped(), "a commit failed");
         group.into_iter().for_each(|job| job.answer(Some(copy(&fault, &cause))));
     }
 
     /// Runs a group in one transaction; how many of its jobs wrote something that stays.
     fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<usize> {
-        if self.health.stopped.load(Relaxed) {
+        if self.health.is_stopped() {
             return Err(Error::store_unavailable("an earlier sync failed").hint(
                 "The store's disk failed to sync. Check it and start Pulse again; it takes no writes until then.",
             ));
         }
         let sql = |text| self.conn.prepare_cached(text)?.execute([]);
         sql("BEGIN IMMEDIATE")?;
-        let changes = || self.conn.total_changes();
-        if let [only] = group {
-            let before = changes();
-            let keep = only.run(&self.conn)?;
-            disk(keep)?;
-            sql(if keep { "COMMIT" } else { "ROLLBACK" })?;
-            return Ok(usize::from(keep && changes() > before));
-        }
+        let written = match self.together(group)? {
+            Some(written) => written,
+            None if group.len() == 1 => {
+                sql("ROLLBACK")?;
+                return Ok(0);
+            }
+            None => {
+                sql("ROLLBACK")?;
+                sql("BEGIN IMMEDIATE")?;
+                self.apart(group)?
+            }
+        };
+        disk(written > 0)?;
+        sql("COMMIT")?;
+        Ok(written)
+    }
+
+    /// Runs the jobs of a group; how many of them wrote something, or none when that of one is not to stay.
+    fn together(&self, group: &mut [Box<dyn Job>]) -> Result<Option<usize>> {
         let mut written = 0;
         for job in group {
-            let before = changes();
+            let before = self.conn.total_changes();
+            let keep = job.run(&self.conn)?;
+            let wrote = self.conn.total_changes() > before;
+            if wrote && !keep {
+                return Ok(None);
+            }
+            written += usize::from(wrote);
+        }
+        Ok(Some(written))
+    }
+
+    /// The same with what is not to stay undone.
+    fn apart(&self, group: &mut [Box<dyn Job>]) -> Result<usize> {
+        let sql = |text| self.conn.prepare_cached(text)?.execute([]);
+        let mut written = 0;
+        for job in group {
+            let before = self.conn.total_changes();
             sql("SAVEPOINT job")?;
             if !job.run(&self.conn)? {
                 sql("ROLLBACK TO job")?;
-            } else if changes() > before {
+            } else if self.conn.total_changes() > before {
                 written += 1;
             }
             sql("RELEASE job")?;
         }
-        disk(written > 0)?;
-        sql("COMMIT")?;
         Ok(written)
     }
 }
@@ -243,6 +301,11 @@ fn disk(writes: bool) -> Result<()> {
     fault::blocking_point("writer.enospc").map_err(fails(ffi::SQLITE_FULL))?;
     fault::blocking_point("writer.fsync_error").map_err(fails(ffi::SQLITE_IOERR_FSYNC))?;
     Ok(())
+}
+
+/// What SQLite said.
+fn cause_of(error: &Error) -> Option<&rusqlite::Error> {
+    error.cause().and_then(|cause| cause.downcast_ref())
 }
 
 /// A group's error for one of its callers.

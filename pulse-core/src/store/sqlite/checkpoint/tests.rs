@@ -1,0 +1,96 @@
+use rusqlite::ffi;
+
+use super::*;
+
+/// From how many pages on these logs are folded.
+const PAGES: i32 = 50;
+/// A page with its head in the log.
+const FRAME: u64 = 4_096 + 24;
+
+/// A database with one table, and the writer's connection to it with its thread.
+struct Scene {
+    conn: Connection,
+    checkpointer: Option<Checkpointer>,
+    health: Arc<Health>,
+    folder: PathBuf,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Scene {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("pulse-checkpoint-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("pulse.db");
+        let mut conn = connection::open(&path, Role::Writer).unwrap();
+        conn.execute_batch("CREATE TABLE rows (number INTEGER PRIMARY KEY, text TEXT NOT NULL)").unwrap();
+        let health = Arc::new(Health::default());
+        let checkpointer = Checkpointer::start(&mut conn, path, PAGES, Arc::clone(&health)).unwrap();
+        Self { conn, checkpointer: Some(checkpointer), health, folder }
+    }
+
+    /// Commits a row of about a page.
+    fn write(&self) {
+        let sql = "INSERT INTO rows (text) VALUES (hex(zeroblob(1500)))";
+        self.conn.prepare_cached(sql).unwrap().execute([]).unwrap();
+    }
+
+    fn log_bytes(&self) -> u64 {
+        std::fs::metadata(self.folder.join("pulse.db-wal")).unwrap().len()
+    }
+
+    fn rows(&self) -> i64 {
+        self.conn.query_row("SELECT count(*) FROM rows", [], |row| row.get(0)).unwrap()
+    }
+}
+
+#[test]
+fn the_log_stays_short_however_much_is_written() {
+    let mut scene = Scene::new("short");
+    for _ in 0..5_000 {
+        scene.write();
+    }
+    // A commit that finds the thread at it leaves the log as long as it is.
+    let most = u64::try_from(PAGES * TOO_LONG * 2).unwrap() * FRAME;
+    assert!(scene.log_bytes() <= most, "{} bytes of log, for at most {most}", scene.log_bytes());
+    assert_eq!(scene.rows(), 5_000);
+    scene.checkpointer.take().unwrap().end(&mut scene.conn);
+    assert!(!scene.health.is_stopped());
+}
+
+#[test]
+fn a_log_that_somebody_reads_grows_and_is_begun_anew_afterwards() {
+    let scene = Scene::new("read");
+    let reader = connection::open(&scene.folder.join("pulse.db"), Role::Reader).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let seen = |conn: &Connection| conn.query_row("SELECT count(*) FROM rows", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(seen(&reader), 0);
+    for _ in 0..1_000 {
+        scene.write();
+    }
+    let grown = scene.log_bytes();
+    assert!(grown > 1_000 * FRAME, "the reader's state was folded away: {grown} bytes");
+    assert_eq!(seen(&reader), 0, "the reader sees one state");
+    reader.execute_batch("COMMIT").unwrap();
+    for _ in 0..1_000 {
+        scene.write();
+    }
+    assert!(scene.log_bytes() < grown + 100 * FRAME, "the log was not begun anew");
+    assert_eq!(seen(&reader), 2_000);
+}
+
+#[test]
+fn only_a_sync_that_fails_stops_the_writes() {
+    let fails = |code| Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+    let health = Health::default();
+    for code in [ffi::SQLITE_BUSY, ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE] {
+        health.folded(fails(code));
+    }
+    assert!(!health.is_stopped());
+    health.folded(fails(ffi::SQLITE_IOERR_FSYNC));
+    assert!(health.is_stopped());
+}
