@@ -17,7 +17,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -48,7 +48,7 @@ impl Checkpointer {
     /// long.
     pub(super) fn start(conn: &mut Connection, path: PathBuf, fold_at: i32, health: Arc<Health>) -> Result<Self> {
         let (bell, called) = sync_channel(1);
-        let thread = Thread { path, nearly: Arc::default(), health };
+        let thread = Thread { path, health };
         conn.wal_hook(Some(thread.hook(bell, fold_at)))?;
         let thread = std::thread::Builder::new().name("pulse-checkpoint".to_owned()).spawn(move || thread.run(&called));
         Ok(Self { thread: thread.map_err(Error::store_unavailable)? })
@@ -64,20 +64,20 @@ impl Checkpointer {
 
 struct Thread {
     path: PathBuf,
-    /// Everything but what came since was folded.
-    nearly: Arc<AtomicBool>,
     health: Arc<Health>,
 }
 
 impl Thread {
     /// What the writer does after a commit that left so many pages in the log.
     fn hook(&self, bell: SyncSender<()>, fold_at: i32) -> impl FnMut(&mut Wal, i32) -> rusqlite::Result<()> + use<> {
-        let (nearly, health) = (Arc::clone(&self.nearly), Arc::clone(&self.health));
+        let health = Arc::clone(&self.health);
         move |log, pages| {
+            let nearly = health.nearly_folded.swap(false, Relaxed);
             if pages < fold_at {
+                // Begun anew meanwhile: nothing was left.
                 return Ok(());
             }
-            if nearly.swap(false, Relaxed) || pages >= fold_at.saturating_mul(TOO_LONG) {
+            if nearly || pages >= fold_at.saturating_mul(TOO_LONG) {
                 health.folded(log.checkpoint_v2(CheckpointMode::PASSIVE).map(drop));
             } else {
                 // Full means that it is about to begin.
@@ -105,7 +105,9 @@ impl Thread {
             };
             let fold = || conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
             let folded = fold().and_then(|_| fold()).map(drop);
-            self.nearly.store(folded.is_ok(), Relaxed);
+            // Who has called meanwhile is answered by this.
+            let _ = called.try_recv();
+            self.health.nearly_folded.store(folded.is_ok(), Relaxed);
             self.health.folded(folded);
         }
     }

@@ -139,6 +139,19 @@ async fn a_panic_in_one_job_rolls_back_that_job_alone() {
 }
 
 #[tokio::test]
+async fn a_job_that_fails_leaves_no_changes_of_the_schema() {
+    let temporary = open("schema").await;
+    let store = &temporary.store;
+    let half = store.writer.run(|conn| -> crate::error::Result<((), bool)> {
+        conn.execute_batch("CREATE TABLE half (one INTEGER) STRICT")?;
+        Err(crate::error::Error::internal("on purpose"))
+    });
+    assert_eq!(half.await.unwrap_err().code(), Code::Internal);
+    let conn = connection::open(&store.path, Role::Reader).unwrap();
+    assert!(conn.prepare("SELECT one FROM half").is_err(), "half a migration stayed");
+}
+
+#[tokio::test]
 async fn a_replace_writes_the_indexes_of_what_has_changed_and_no_others() {
     let temporary = open("pages").await;
     let store = &temporary.store;

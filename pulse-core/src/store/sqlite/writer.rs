@@ -1,5 +1,5 @@
 //! The one thread that writes, with group commit: what waits is committed together and answered after the one commit. A lone
-//! caller waits for its own commit only; many share the cost of the disk. When one of a group wrote something that is not to
+//! caller waits for its own commit only; many share the cost of the disk. When what one of a group did is not to
 //! stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job would have SQLite
 //! copy every page that a job changes, which was a tenth of the writer's time.
 //!
@@ -67,6 +67,8 @@ pub(super) struct Health {
     failing: AtomicBool,
     /// The log could not be folded the last time.
     unfolded: AtomicBool,
+    /// The thread beside the writer has folded the log but for what came meanwhile.
+    pub(super) nearly_folded: AtomicBool,
 }
 
 impl Health {
@@ -258,17 +260,16 @@ impl Thread {
         Ok(written)
     }
 
-    /// Runs the jobs of a group; how many of them wrote something, or none when that of one is not to stay.
+    /// Runs the jobs of a group; how many of them wrote something, or none when one of them is to be undone.
     fn together(&self, group: &mut [Box<dyn Job>]) -> Result<Option<usize>> {
         let mut written = 0;
         for job in group {
             let before = self.conn.total_changes();
-            let keep = job.run(&self.conn)?;
-            let wrote = self.conn.total_changes() > before;
-            if wrote && !keep {
+            // What it wrote cannot be told by counting: changes of the schema do not count.
+            if !job.run(&self.conn)? {
                 return Ok(None);
             }
-            written += usize::from(wrote);
+            written += usize::from(self.conn.total_changes() > before);
         }
         Ok(Some(written))
     }

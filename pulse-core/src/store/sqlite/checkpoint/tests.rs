@@ -84,6 +84,14 @@ fn a_log_that_somebody_reads_grows_and_is_begun_anew_afterwards() {
 }
 
 #[test]
+fn a_log_that_was_begun_anew_is_not_taken_for_one_that_is_nearly_folded() {
+    let scene = Scene::new("anew");
+    scene.health.nearly_folded.store(true, Relaxed);
+    scene.write();
+    assert!(!scene.health.nearly_folded.load(Relaxed), "a later commit would fold a whole log");
+}
+
+#[test]
 fn only_a_sync_that_fails_stops_the_writes() {
     let fails = |code| Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
     let health = Health::default();
