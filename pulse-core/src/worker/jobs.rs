@@ -245,7 +245,6 @@ async fn purge_attempts(plane: &ControlPlane, delivery: &str) -> Result<()> {
     }
 }
 
-/// Ends what waits for an endpoint that was deleted.
 fn append_audit(
     plane: &ControlPlane,
     batch: &mut Batch,

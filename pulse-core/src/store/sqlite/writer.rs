@@ -241,23 +241,27 @@ impl Thread {
                 "The store's disk failed to sync. Check it and start Pulse again; it takes no writes until then.",
             ));
         }
-        let sql = |text| self.conn.prepare_cached(text)?.execute([]);
-        sql("BEGIN IMMEDIATE")?;
+        self.sql("BEGIN IMMEDIATE")?;
         let written = match self.together(group)? {
             Some(written) => written,
             None if group.len() == 1 => {
-                sql("ROLLBACK")?;
+                self.sql("ROLLBACK")?;
                 return Ok(0);
             }
             None => {
-                sql("ROLLBACK")?;
-                sql("BEGIN IMMEDIATE")?;
+                self.sql("ROLLBACK")?;
+                self.sql("BEGIN IMMEDIATE")?;
                 self.apart(group)?
             }
         };
         disk(written > 0)?;
-        sql("COMMIT")?;
+        self.sql("COMMIT")?;
         Ok(written)
+    }
+
+    /// Runs a statement of the transaction's own.
+    fn sql(&self, text: &str) -> rusqlite::Result<usize> {
+        self.conn.prepare_cached(text)?.execute([])
     }
 
     /// Runs the jobs of a group; how many of them wrote something, or none when one of them is to be undone.
@@ -276,17 +280,16 @@ impl Thread {
 
     /// The same with what is not to stay undone.
     fn apart(&self, group: &mut [Box<dyn Job>]) -> Result<usize> {
-        let sql = |text| self.conn.prepare_cached(text)?.execute([]);
         let mut written = 0;
         for job in group {
             let before = self.conn.total_changes();
-            sql("SAVEPOINT job")?;
+            self.sql("SAVEPOINT job")?;
             if !job.run(&self.conn)? {
-                sql("ROLLBACK TO job")?;
+                self.sql("ROLLBACK TO job")?;
             } else if self.conn.total_changes() > before {
                 written += 1;
             }
-            sql("RELEASE job")?;
+            self.sql("RELEASE job")?;
         }
         Ok(written)
     }
