@@ -21,17 +21,21 @@ fn least(known: &mut Option<Timestamp>, said: Option<Timestamp>) {
     };
 }
 
+fn greatest(known: &mut Option<Timestamp>, said: Option<Timestamp>) {
+    *known = (*known).max(said);
+}
+
 impl Evidence {
     /// Takes over what `other` knows.
     pub fn merge(&mut self, other: &Self) {
         self.active |= other.active;
-        least(&mut self.began_at, other.began_at);
+        greatest(&mut self.began_at, other.began_at);
         least(&mut self.first_sign_at, other.first_sign_at);
         least(&mut self.ended_at, other.ended_at);
         least(&mut self.aborted_at, other.aborted_at);
         least(&mut self.room_ended_at, other.room_ended_at);
-        self.lost_at = self.lost_at.max(other.lost_at);
-        self.last_sign_at = self.last_sign_at.max(other.last_sign_at);
+        greatest(&mut self.lost_at, other.lost_at);
+        greatest(&mut self.last_sign_at, other.last_sign_at);
         // What gave a sign after it was thought to be lost was not lost.
         if self.last_sign_at > self.lost_at {
             self.lost_at = None;
@@ -177,6 +181,14 @@ mod tests {
         let mut sum = alive;
         sum.merge(&lost);
         assert_eq!(sum.end(), None);
+    }
+
+    #[test]
+    fn who_was_found_gone_did_not_stay_until_the_end_of_the_room() {
+        let mut sum = Evidence { lost_at: Some(at(10)), room_ended_at: Some(at(3_600)), ..Evidence::default() };
+        assert_eq!(sum.end(), Some(at(10)));
+        sum.ended_at = Some(at(12));
+        assert_eq!(sum.end(), Some(at(12)), "LiveKit's own word");
     }
 
     #[test]

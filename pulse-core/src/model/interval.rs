@@ -74,7 +74,8 @@ pub struct Evidence {
     /// It was active. A connection that never was is not billed.
     #[serde(default)]
     pub active: bool,
-    /// When LiveKit says that it began.
+    /// When LiveKit says that it began, by its latest word: seconds come before milliseconds, and an egress begins anew when
+    /// it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<Timestamp>,
     /// The earliest sign of it, which stands in for an unknown beginning.
@@ -103,10 +104,11 @@ impl Evidence {
         self.began_at.or(self.first_sign_at)
     }
 
-    /// When it ended: LiveKit's own word first, then what follows from the room's end, then what the reconciler found;
-    /// never before it began.
+    /// When it ended: LiveKit's own word first, then what follows from the room's end or was found by the reconciler,
+    /// whichever is earlier: who was found gone did not come back for the room's end. Never before it began.
     pub fn end(&self) -> Option<Timestamp> {
-        let end = self.ended_at.or(self.aborted_at).or(self.room_ended_at).or(self.lost_at)?;
+        let inferred = [self.room_ended_at, self.lost_at].into_iter().flatten().min();
+        let end = self.ended_at.or(self.aborted_at).or(inferred)?;
         Some(self.start().map_or(end, |start| end.max(start)))
     }
 

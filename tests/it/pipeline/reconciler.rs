@@ -94,8 +94,18 @@ async fn a_leave_of_which_livekit_did_not_tell_ends_the_connection_within_a_roun
     let alice = connection(&t, "PA_1").await;
     assert_eq!(alice.evidence.end(), Some(at(75)), "in the middle of the time in which she went");
     assert!(synthetic(&t, "PA_1", "participant_left").await.is_some());
-    let facts = facts(&t, alice.project_id).await;
-    assert_eq!((facts.len(), facts[0].value, facts[0].metadata.synthetic), (1, 75.0, true));
+    let fact = async || {
+        let facts = facts(&t, alice.project_id).await;
+        assert_eq!(facts.len(), 1, "{facts:?}");
+        (facts[0].value, facts[0].metadata.revision, facts[0].metadata.synthetic)
+    };
+    assert_eq!(fact().await, (75.0, 1, true));
+    // The others stay for an hour: who was found gone is not billed until then.
+    t.clock.set(at(3_600));
+    t.livekit_says(&room.finished(at(3_600))).await.expect("taken in");
+    settle(&t).await;
+    assert_eq!(fact().await, (75.0, 1, true));
+    assert_eq!(session(&t, "RM_1").await.summary.expect("added up").participant_millis, 75_000);
 }
 
 #[tokio::test]
@@ -302,6 +312,8 @@ async fn no_lost_end_is_off_by_more_than_a_round() {
                 t.pipeline.reconciler.round().await.expect("LiveKit answers");
             }
         }
+        t.livekit_says(&room.finished(at(1_500))).await.expect("taken in");
+        settle(&t).await;
         for (sid, _, left) in &guests {
             let end =
                 connection(&t, sid).await.evidence.end().unwrap_or_else(|| panic!("life {life}: {sid} is still there"));

@@ -1,12 +1,13 @@
 //! The recorded life of one room, as real LiveKit, egress and ingress servers told of it, through the whole pipeline.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pulse_core::{
     ingest::Accepted,
     meter::sums,
-    model::{session::Session, usage::UsageType},
-    repo::usage::UsageFilter,
+    model::{event::Event, session::Session, usage::UsageType},
+    repo::{Document as _, usage::UsageFilter},
+    store::{Order, Scan},
     time::Timestamp,
 };
 use pulse_tests::{
@@ -69,8 +70,40 @@ async fn the_recorded_story_comes_to_its_sessions_facts_and_events() {
 
     let egress = UsageFilter { event_type: Some(UsageType::EgressSeconds), ..UsageFilter::default() };
     let egress = t.plane.parts().usage.list(customer.id(), &egress, None, None).await.expect("facts").data;
-    assert_eq!(egress.len(), 5);
-    assert_eq!(egress.iter().filter(|fact| fact.metadata.billable).count(), 3, "{egress:#?}");
+    let told: BTreeMap<&str, (f64, bool)> =
+        egress.iter().map(|fact| (fact.metadata.livekit_id.as_str(), (fact.value, fact.metadata.billable))).collect();
+    // `endedAt` less `startedAt` of `egress_ended`: what an egress took to come up is not billed.
+    let expected = [
+        ("EG_NoQZRqdoacFL", (11.205, true)),
+        ("EG_q5dXPkncBQSV", (9.23, true)),
+        ("EG_FuDFaimCZoQY", (7.187, false)),
+        ("EG_6rHQSJxs4x3Z", (0.824, false)),
+        ("EG_wtatipXr2FVq", (7.064, true)),
+    ];
+    assert_eq!(told, BTreeMap::from(expected));
+
+    let events = events(&t, &session).await;
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event.seq).collect();
+    assert_eq!(numbers, (1..=54).collect::<Vec<_>>(), "each webhook, and each recording");
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    events.iter().for_each(|event| *kinds.entry(event.kind.as_str()).or_default() += 1);
+    let mut expected = BTreeMap::from([("recording_available", 3)]);
+    for webhook in &webhooks {
+        let (_, kind) = webhook.name.split_once('-').expect("a number and a kind");
+        let kind = if kind == "room_finished" { "room_ended" } else { kind };
+        *expected.entry(kind).or_default() += 1;
+    }
+    assert_eq!(kinds, expected);
+}
+
+/// The session's events in the order of their numbers.
+async fn events(t: &TestPlane, session: &Session) -> Vec<Event> {
+    let scan = Scan {
+        order: Order::Ascending,
+        ..Scan::new(Event::COLLECTION, "log_seq", vec![session.id.to_string().into()])
+    };
+    let rows = t.plane.parts().store.scan(scan).await.expect("events").rows;
+    rows.into_iter().map(|row| Event::from_stored(row).expect("decodes")).collect()
 }
 
 #[tokio::test]
