@@ -23,6 +23,7 @@ use tokio::sync::MutexGuard;
 pub(crate) use self::{
     adopt::adopt,
     arrival::delivers,
+    effects::{key_of_run, subject_of_egress, subject_of_ingress},
     removal::{Presence, remove, unwanted},
     settle::{settle, settle_session},
 };

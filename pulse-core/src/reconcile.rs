@@ -7,6 +7,7 @@
 //!   not billed.
 //! - Clusters do not wait for each other: the installation's own has a round of its own, customers' are looked at several at
 //!   once, those that failed last apart from the others, and no look lasts longer than its lease.
+//! - What goes on on a LiveKit that was taken away ends when it was seen last.
 //! - What is found is told as an event that says `synthetic: true`, once: its source id is made from what it is about.
 
 mod lease;
@@ -15,7 +16,7 @@ mod room;
 mod tell;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,13 +28,26 @@ use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::lease::lease_of;
+pub(crate) use self::{
+    lease::{lease_of, watch},
+    media::source_of_recording,
+};
 use crate::{
     error::{Code, Error, Result},
     ingest::Routes,
-    media::{engine::EngineError, engines::Engine},
-    model::{event::SERVER_CLUSTER, session::Session, tenant::Tenant},
+    media::{
+        engine::{EngineError, Participant},
+        engines::Engine,
+    },
+    model::{
+        event::SERVER_CLUSTER,
+        interval::{Interval, Subject},
+        session::Session,
+        tenant::Tenant,
+    },
+    parts::Parts,
     plane::ControlPlane,
+    repo::get,
     time::Timestamp,
 };
 
@@ -58,10 +72,22 @@ struct Watch {
     good_at: Option<Timestamp>,
     /// When each room's participants were listed last, by LiveKit's sid.
     listed_at: HashMap<String, Timestamp>,
-    /// When egresses and ingresses were listed last.
-    media_listed_at: Option<Timestamp>,
+    /// When it was asked for egresses and ingresses last.
+    media_asked_at: Option<Timestamp>,
+    /// When it was asked last and answered.
+    media_good_at: Option<Timestamp>,
     /// When each room's people were last known to be as recorded, by LiveKit's sid.
     agreed_at: HashMap<String, Timestamp>,
+    /// Who had just come and was not on record, by the room's sid.
+    newcomers: HashMap<String, Newcomers>,
+}
+
+/// People of whose join LiveKit may yet tell. If it has not by the next round they are recorded, also when they have gone.
+#[derive(Debug)]
+struct Newcomers {
+    people: Vec<Participant>,
+    /// When they were listed.
+    seen_at: Timestamp,
 }
 
 /// Clusters that share a round. The rounds of different circles go on beside each other.
@@ -89,15 +115,20 @@ pub struct Reconciler {
     stopping: CancellationToken,
 }
 
-/// One round over one cluster.
-struct Round<'a> {
+/// One look at a cluster: whose it is, and since when it is looked at. What is found is told through it.
+struct Look<'a> {
     reconciler: &'a Reconciler,
-    engine: Engine,
     cluster: &'a str,
     /// Whose LiveKit it is, when it is a project's own.
     owner: Option<Tenant>,
-    /// When the round was begun.
+    /// When the look was begun.
     began: Timestamp,
+}
+
+/// A look at a cluster that can be asked.
+struct Round<'a> {
+    look: Look<'a>,
+    engine: Engine,
     watch: Watch,
 }
 
@@ -137,13 +168,14 @@ impl Reconciler {
         self.look_at(clusters).await
     }
 
-    /// Every cluster that there is something to ask of.
+    /// Every cluster that there is something to ask of: the installation's own, those that have been taken or brought along,
+    /// and those with a live session.
     async fn clusters(&self) -> Result<Vec<String>> {
-        let mut clusters = self.plane.parts().sessions.live_clusters().await?;
-        if self.plane.parts().engines.has_own() && !clusters.iter().any(|cluster| cluster == SERVER_CLUSTER) {
-            clusters.push(SERVER_CLUSTER.to_owned());
-        }
-        Ok(clusters)
+        let parts = self.plane.parts();
+        let own = parts.engines.has_own().then(|| SERVER_CLUSTER.to_owned());
+        let mut clusters: BTreeSet<String> = parts.sessions.live_clusters().await?.into_iter().chain(own).collect();
+        clusters.extend(lease::clusters(parts).await?);
+        Ok(clusters.into_iter().collect())
     }
 
     fn circle(&self, cluster: &str) -> Circle {
@@ -196,14 +228,17 @@ impl Reconciler {
             Ok(project) => parts.keyring.tenant(project).await?,
             Err(_) => None,
         };
-        if cluster != SERVER_CLUSTER && owner.as_ref().is_none_or(|owner| owner.project.livekit_credentials.is_none()) {
-            // The project has gone, or gave its LiveKit back: nobody can be asked about it any more.
-            return self.abandon(cluster).await;
-        }
-        let engine = parts.engines.of(cluster, owner.as_ref(), &parts.sealer)?;
+        let look = Look { reconciler: self, cluster, owner, began: parts.clock.now() };
         let mut watch = self.watches.lock().remove(cluster).unwrap_or_default();
         watch.good_at = taken.good_at;
-        let mut round = Round { reconciler: self, engine, cluster, owner, began: parts.clock.now(), watch };
+        if cluster != SERVER_CLUSTER
+            && look.owner.as_ref().is_none_or(|owner| owner.project.livekit_credentials.is_none())
+        {
+            // The project has gone, or gave its LiveKit back: nobody can be asked about it any more.
+            return look.abandon(&watch).await;
+        }
+        let engine = parts.engines.of(cluster, look.owner.as_ref(), &parts.sealer)?;
+        let mut round = Round { look, engine, watch };
         let too_long = || Error::new(Code::Unreachable, "LiveKit takes longer than a round may last");
         let done = tokio::select! {
             done = tokio::time::timeout(lease::time_to_look(parts), round.run()) => done.unwrap_or_else(|_| Err(too_long())),
@@ -212,24 +247,74 @@ impl Reconciler {
         self.watches.lock().insert(cluster.to_owned(), round.watch);
         done
     }
+}
 
-    /// Ends what is live on a LiveKit that is no longer known, as of the last sign of it.
-    async fn abandon(&self, cluster: &str) -> Result<()> {
-        let parts = self.plane.parts();
-        for session in parts.sessions.live(cluster, None, PAGE).await? {
-            tell::end_abandoned(parts, session).await?;
+impl Watch {
+    /// When what was in a room was last known to be there: what a good round did not find missing was there. What had not
+    /// begun by then is known by its own signs.
+    fn last_agreed(&self, session: &Session) -> Option<Timestamp> {
+        self.agreed_at.get(&session.livekit_sid).copied().max(self.good_at)
+    }
+
+    /// The latest moment at which a session was known to go on; `open` are its open spans.
+    fn last_seen(&self, session: &Session, open: &[Interval]) -> Timestamp {
+        let signs = open.iter().filter_map(|interval| interval.evidence.latest_sign());
+        signs.chain(self.last_agreed(session)).fold(session.started_at, Timestamp::max)
+    }
+}
+
+impl<'a> Look<'a> {
+    fn parts(&self) -> &'a Parts {
+        self.reconciler.plane.parts()
+    }
+
+    /// Ends what goes on on a LiveKit that cannot be asked any more, as of when it was seen last, and tells of it. Then the
+    /// cluster is forgotten.
+    async fn abandon(&self, watch: &Watch) -> Result<()> {
+        let parts = self.parts();
+        let mut after = None;
+        loop {
+            let sessions = parts.sessions.live(self.cluster, after, PAGE).await?;
+            let Some(last) = sessions.last().map(|session| session.id) else { break };
+            after = Some(last);
+            for session in sessions {
+                self.abandon_session(watch, session).await?;
+            }
         }
-        Ok(())
+        for interval in parts.intervals.open_media(self.cluster).await? {
+            let seen = watch.good_at.max(interval.evidence.latest_sign()).unwrap_or(self.began);
+            self.lose_media(interval, seen, None).await?;
+        }
+        lease::forget(parts, self.cluster).await
+    }
+
+    async fn abandon_session(&self, watch: &Watch, session: Session) -> Result<()> {
+        let parts = self.parts();
+        let Some(tenant) = self.tenant(&session).await? else { return Ok(()) };
+        let open = parts.intervals.open_in(session.id).await?;
+        let seen = watch.last_seen(&session, &open);
+        for interval in open {
+            if matches!(interval.subject, Subject::Participant { .. }) {
+                self.lose(&tenant, &session, interval, (seen, seen)).await?;
+            }
+        }
+        // Its gaps have grown while its people were ended.
+        match get::<Session>(&parts.store, &session.id.to_string()).await? {
+            Some(session) if session.ended_at().is_none() => self.end_session(&tenant, session, (seen, seen)).await,
+            _ => Ok(()),
+        }
     }
 }
 
 /// What a look at a room came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Seen {
     /// Its people are as recorded.
     agrees: bool,
     /// They were listed.
     listed: bool,
+    /// Those who are not on record, and have just come.
+    newcomers: Vec<Participant>,
 }
 
 impl Round<'_> {
@@ -241,13 +326,13 @@ impl Round<'_> {
         let mut after = None;
         let mut first = Ok(());
         loop {
-            let sessions = self.reconciler.plane.parts().sessions.live(self.cluster, after, PAGE).await?;
+            let sessions = self.look.parts().sessions.live(self.look.cluster, after, PAGE).await?;
             let Some(last) = sessions.last().map(|session| session.id) else { break };
             after = Some(last);
             for session in sessions {
                 let sid = session.livekit_sid.clone();
-                let room = listed.remove(&sid);
-                match self.session(session, room).await {
+                let (room, newcomers) = (listed.remove(&sid), self.watch.newcomers.remove(&sid));
+                match self.session(session, room, newcomers).await {
                     Ok(seen) => self.remember(sid, seen),
                     // One room that cannot be listed does not keep the others from being looked at.
                     Err(error) => first = first.and(Err(error)),
@@ -259,7 +344,7 @@ impl Round<'_> {
         }
         first = first.and(self.media().await);
         if first.is_ok() {
-            self.watch.good_at = Some(self.began);
+            self.watch.good_at = Some(self.look.began);
         }
         first
     }
@@ -267,28 +352,26 @@ impl Round<'_> {
     /// A room that does not agree keeps the moment at which it last did.
     fn remember(&mut self, sid: String, seen: Seen) {
         if seen.listed {
-            self.watch.listed_at.insert(sid.clone(), self.began);
+            self.watch.listed_at.insert(sid.clone(), self.look.began);
         }
         if seen.agrees {
-            self.watch.agreed_at.insert(sid, self.began);
+            self.watch.agreed_at.insert(sid.clone(), self.look.began);
+        }
+        if !seen.newcomers.is_empty() {
+            self.watch.newcomers.insert(sid, Newcomers { people: seen.newcomers, seen_at: self.look.began });
         }
     }
 
     fn forget_old(&mut self) {
-        let began = self.began;
+        let began = self.look.began;
         self.watch.agreed_at.retain(|_, at| began.since(*at) < REMEMBERED);
         self.watch.listed_at.retain(|_, at| began.since(*at) < REMEMBERED);
+        self.watch.newcomers.retain(|_, newcomers| began.since(newcomers.seen_at) < REMEMBERED);
     }
 
     /// Whether the participants of a room are to be listed, whatever it looks like.
     fn is_unlisted(&self, sid: &str) -> bool {
-        self.watch.listed_at.get(sid).is_none_or(|at| self.began.since(*at) >= LISTED_EVERY)
-    }
-
-    /// When what was in a room was last known to be there: what a good round did not find missing was there. What had not
-    /// begun by then is known by its own signs.
-    fn last_agreed(&self, session: &Session) -> Option<Timestamp> {
-        self.watch.agreed_at.get(&session.livekit_sid).copied().max(self.watch.good_at)
+        self.watch.listed_at.get(sid).is_none_or(|at| self.look.began.since(*at) >= LISTED_EVERY)
     }
 }
 

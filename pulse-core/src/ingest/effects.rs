@@ -7,7 +7,7 @@ use crate::{
     },
     meter::span::END_BIAS,
     model::{
-        event_data::{EgressData, ParticipantKind},
+        event_data::{EgressData, IngressData, ParticipantKind},
         interval::{Evidence, Interval, Subject},
         session::Session,
     },
@@ -32,10 +32,8 @@ pub(super) fn observe(event: &LiveKitEvent) -> Option<Observation> {
         EventKind::ParticipantJoined | EventKind::ParticipantLeft | EventKind::ParticipantConnectionAborted => {
             facts.participant.as_ref().map(|participant| connection(event, participant))
         }
-        EventKind::EgressStarted | EventKind::EgressUpdated | EventKind::EgressEnded => {
-            Some(egress(event, facts.egress.as_ref()?))
-        }
-        EventKind::IngressStarted | EventKind::IngressEnded => Some(ingress(event, facts.ingress.as_ref()?)),
+        EventKind::EgressStarted | EventKind::EgressUpdated | EventKind::EgressEnded => egress(event),
+        EventKind::IngressStarted | EventKind::IngressEnded => ingress(event),
         EventKind::RoomStarted
         | EventKind::RoomFinished
         | EventKind::TrackPublished
@@ -77,39 +75,47 @@ fn run(at: Timestamp, began_ns: Option<i64>, ended: bool, ended_ns: Option<i64>)
     }
 }
 
-fn egress(event: &LiveKitEvent, egress: &EgressFacts) -> Observation {
-    let data = event.data.egress.as_ref();
-    let has = |empty: fn(&EgressData) -> bool| data.is_some_and(|data| !empty(data));
+/// What an egress is.
+pub(crate) fn subject_of_egress(facts: &EgressFacts, data: &EgressData) -> Subject {
     let outputs = [
-        ("files", has(|data| data.files.is_empty())),
-        ("images", has(|data| data.images.is_empty())),
-        ("segments", has(|data| data.segments.is_empty())),
-        ("streams", has(|data| data.streams.is_empty())),
+        ("files", !data.files.is_empty()),
+        ("images", !data.images.is_empty()),
+        ("segments", !data.segments.is_empty()),
+        ("streams", !data.streams.is_empty()),
     ];
     let outputs = outputs.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect();
-    let sizes = data.map(|data| {
-        let files = data.files.iter().filter_map(|file| file.size);
-        files.chain(data.segments.iter().filter_map(|segments| segments.size)).sum()
-    });
-    let ended = event.kind == EventKind::EgressEnded;
-    let evidence = run(event.created_at, egress.started_at_ns, ended, egress.ended_at_ns);
-    let bytes = sizes.unwrap_or_default();
-    let subject = Subject::Egress { egress_kind: egress.kind, outputs, status: egress.status, bytes };
-    Observation { key: egress.id.clone(), subject, evidence }
+    let files = data.files.iter().filter_map(|file| file.size);
+    let bytes = files.chain(data.segments.iter().filter_map(|segments| segments.size)).fold(0, u64::saturating_add);
+    Subject::Egress { egress_kind: facts.kind, outputs, status: facts.status, bytes }
 }
 
-fn ingress(event: &LiveKitEvent, ingress: &IngressFacts) -> Observation {
-    let ended = event.kind == EventKind::IngressEnded;
-    let evidence = run(event.created_at, ingress.started_at_ns, ended, ingress.ended_at_ns);
-    let identity = event.data.ingress.as_ref().and_then(|shown| shown.participant_identity.clone());
-    let subject = Subject::Ingress {
-        ingress_id: ingress.id.clone(),
-        identity: identity.unwrap_or_default(),
-        status: ingress.status,
-    };
-    // One ingress is used again and again: each run has an id of its own.
+/// What a run of an ingress is.
+pub(crate) fn subject_of_ingress(facts: &IngressFacts, data: &IngressData) -> Subject {
+    Subject::Ingress {
+        ingress_id: facts.id.clone(),
+        identity: data.participant_identity.clone().unwrap_or_default(),
+        status: facts.status,
+    }
+}
+
+/// The key of an ingress's run: one ingress is used again and again, and each run has an id of its own.
+pub(crate) fn key_of_run(ingress: &IngressFacts) -> String {
     let run = ingress.resource_id.clone().unwrap_or_else(|| ingress.started_at_ns.unwrap_or_default().to_string());
-    Observation { key: format!("{}/{run}", ingress.id), subject, evidence }
+    format!("{}/{run}", ingress.id)
+}
+
+fn egress(event: &LiveKitEvent) -> Option<Observation> {
+    let (facts, data) = (event.facts.egress.as_ref()?, event.data.egress.as_ref()?);
+    let ended = event.kind == EventKind::EgressEnded;
+    let evidence = run(event.created_at, facts.started_at_ns, ended, facts.ended_at_ns);
+    Some(Observation { key: facts.id.clone(), subject: subject_of_egress(facts, data), evidence })
+}
+
+fn ingress(event: &LiveKitEvent) -> Option<Observation> {
+    let (facts, data) = (event.facts.ingress.as_ref()?, event.data.ingress.as_ref()?);
+    let ended = event.kind == EventKind::IngressEnded;
+    let evidence = run(event.created_at, facts.started_at_ns, ended, facts.ended_at_ns);
+    Some(Observation { key: key_of_run(facts), subject: subject_of_ingress(facts, data), evidence })
 }
 
 /// Takes over what the event says about the room itself; tells whether that is something new.
@@ -125,8 +131,10 @@ pub(super) fn observe_room(session: &mut Session, event: &LiveKitEvent) -> bool 
         let end = event.created_at.plus(END_BIAS);
         session.finished_at = Some(session.finished_at.map_or(end, |known| known.min(end)));
     }
-    if session.lost_at.is_some_and(|lost| event.created_at > lost) && event.kind != EventKind::RoomFinished {
-        session.lost_at = None;
+    if event.kind != EventKind::RoomFinished {
+        session.lost_at = session.lost_at.filter(|lost| event.created_at <= *lost);
+        // What gave a sign after a list without it was not gone then.
+        session.absent = session.absent.filter(|absent| event.created_at < absent.since);
     }
     *session != before
 }

@@ -22,6 +22,7 @@ use crate::{
         job::{Job, JobDetail, JobKind},
         session::Session,
     },
+    reconcile,
     repo::Document,
     store::{Batch, schema},
     time::Timestamp,
@@ -231,12 +232,14 @@ impl Ingest {
                 }
             }
         }
-        if current.changed || (touched && current.session.summary.is_some()) {
+        let summed = touched && current.session.summary.is_some();
+        if current.changed || summed {
             current.session.summary = None;
-            current.changed = true;
             let id = current.session.id;
             self.job(JobKind::SettleSession, id, JobDetail::None, (now, now.plus(PATIENCE))).insert_into(batch)?;
         }
+        // A job that has read its spans already must not write sums without this one.
+        current.changed |= touched || summed;
         Ok(())
     }
 
@@ -284,6 +287,10 @@ impl Ingest {
         recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
         for (place, recording) in event.recordings().into_iter().enumerate() {
             let source_id = format!("{}:{place}", event.source_id);
+            let corrects = match (corrects, &event.facts.egress) {
+                (Some(_), Some(egress)) => self.told_recording(&arrival.cluster, &egress.id, place).await?,
+                _ => None,
+            };
             let data = EventData { recording: Some(recording), ..EventData::default() };
             let new = NewEvent {
                 kind: RECORDING_AVAILABLE,
@@ -294,13 +301,20 @@ impl Ingest {
                 session_id,
                 synthetic: false,
                 test: false,
-                corrects: None,
+                corrects,
                 raw: None,
                 data: &data,
             };
             recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
         }
         Ok(())
+    }
+
+    /// The event by which the reconciler told of a recording, when it found the egress's end before LiveKit told it.
+    async fn told_recording(&self, cluster: &str, egress: &str, place: usize) -> Result<Option<EventId>> {
+        let source_id = reconcile::source_of_recording(egress, place);
+        let told = self.plane.parts().events.of_source(cluster, &source_id, RECORDING_AVAILABLE).await?;
+        Ok(told.map(|event| event.id))
     }
 
     /// Seals what LiveKit sent, for the operator.

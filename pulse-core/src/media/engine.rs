@@ -1,90 +1,14 @@
 //! What Pulse asks of a media server, in its own words. LiveKit answers in `livekit`; tests put a script in its place.
 //!
-//! Answers hold only what Pulse uses. What LiveKit's messages hold beside it, `turn_password` and `stream_key` among it, is
-//! left behind where they are read.
+//! Answers hold only what Pulse uses, in the words of the webhooks.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
+pub use super::event::{Egress, Ingress, Participant, Room};
 use super::room::WireRoom;
-use crate::{
-    model::event_data::{EgressStatus, IngressStatus, ParticipantKind},
-    outbound::SendFailure,
-    time::Timestamp,
-};
-
-/// A room that is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// LiveKit's id of this opening of the room.
-    pub sid: String,
-    /// Its name on the wire.
-    pub name: WireRoom,
-    /// When it was opened.
-    pub created_at: Timestamp,
-    /// How many are in it, hidden ones not counted. LiveKit counts now and then, so it may be some seconds old.
-    pub participants: u32,
-    /// How many of them publish.
-    pub publishers: u32,
-}
-
-/// Who is in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Participant {
-    /// LiveKit's id of this stay in the room.
-    pub sid: String,
-    /// Who it is: unique in the room.
-    pub identity: String,
-    /// What it is called.
-    pub name: String,
-    /// What it is.
-    pub kind: ParticipantKind,
-    /// Whether it is connected. Others are about to be, or were until just now.
-    pub active: bool,
-    /// When it came.
-    pub joined_at: Timestamp,
-    /// Its attributes. A client that may change its own metadata may have changed these.
-    pub attributes: BTreeMap<String, String>,
-    /// Whether others do not see it.
-    pub hidden: bool,
-}
-
-/// A recording or a stream out of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Egress {
-    /// LiveKit's id.
-    pub id: String,
-    /// The room's name on the wire; a web egress has none.
-    pub room: Option<WireRoom>,
-    /// LiveKit's id of the room's opening; empty for a web egress.
-    pub room_sid: String,
-    /// How it is.
-    pub status: EgressStatus,
-    /// When it began, in nanoseconds since 1970; 0 before.
-    pub started_ns: i64,
-    /// When it ended, in nanoseconds since 1970; 0 before.
-    pub ended_ns: i64,
-}
-
-/// A way into a room for streams. It may be used again and again, each time with another resource id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ingress {
-    /// LiveKit's id.
-    pub id: String,
-    /// The name on the wire of the room that it leads to.
-    pub room: WireRoom,
-    /// LiveKit's id of the room's opening that it is or was in.
-    pub room_sid: String,
-    /// LiveKit's id of this use; empty before the first.
-    pub resource_id: String,
-    /// How it is.
-    pub status: IngressStatus,
-    /// When this use began, in nanoseconds since 1970; 0 before.
-    pub started_ns: i64,
-    /// When this use ended, in nanoseconds since 1970; 0 before.
-    pub ended_ns: i64,
-}
+use crate::outbound::SendFailure;
 
 /// Why a media server did not do what was asked. Whoever draws conclusions from what is *not* in a list must not draw them
 /// from any of these.

@@ -13,15 +13,17 @@ mod data;
 mod facts;
 mod kind;
 mod lenient;
+mod listed;
 mod scalar;
 mod wire;
 mod words;
 
 pub use facts::{EgressFacts, Facts, IngressFacts, ParticipantFacts, RoomFacts};
 pub use kind::{EventKind, RECORDING_AVAILABLE, UnknownKind};
+pub use listed::{Egress, Ingress, Participant, Room};
+pub(crate) use listed::{Page, Row};
 
 use crate::{
-    media::room,
     model::event_data::{EgressData, EventData, FileResult, RecordingData, RecordingKind, SegmentsResult},
     time::Timestamp,
 };
@@ -63,8 +65,7 @@ impl LiveKitEvent {
         let created_at = body.created_at.seconds().ok_or(InvalidEvent { reason: "has no createdAt in seconds" })?;
         let facts = facts::of(&body);
         let mut data = data::of(&kind, body);
-        let owner = facts.room.wire_name.as_deref().and_then(room::split).map(|(project, _)| project);
-        explanations(&mut data).for_each(|text| *text = room::without_wire_names(text, owner));
+        data::without_wire_names(&mut data, facts.room.wire_name.as_deref());
         Ok(Self { source_id, created_at, data, kind, facts })
     }
 
@@ -81,25 +82,18 @@ impl LiveKitEvent {
         }
     }
 
-    /// What the end of an egress makes available: each file and each playlist that has bytes and a location, whatever
-    /// became of the egress. A failed upload lists its file without either. Empty for every other kind of event.
+    /// What the event makes available: of the end of an egress its recordings, of every other kind nothing.
     pub fn recordings(&self) -> Vec<RecordingData> {
-        let Some(egress) = self.data.egress.as_ref().filter(|_| self.kind == EventKind::EgressEnded) else {
-            return Vec::new();
-        };
-        let files = egress.files.iter().filter_map(|file| recorded_file(egress, file));
-        files.chain(egress.segments.iter().filter_map(|segments| recorded_segments(egress, segments))).collect()
+        let ended = self.data.egress.as_ref().filter(|_| self.kind == EventKind::EgressEnded);
+        ended.map(recordings_of).unwrap_or_default()
     }
 }
 
-/// What LiveKit says in words of its own, which may name rooms as it knows them.
-fn explanations(data: &mut EventData) -> impl Iterator<Item = &mut String> {
-    let egress = data.egress.iter_mut().flat_map(|egress| {
-        let streams = egress.streams.iter_mut().map(|stream| &mut stream.error);
-        [&mut egress.error, &mut egress.details].into_iter().chain(streams)
-    });
-    let ingress = data.ingress.iter_mut().map(|ingress| &mut ingress.error);
-    egress.chain(ingress).flatten()
+/// What an egress has made once it has ended: each file and each playlist that has bytes and a location, whatever became of
+/// the egress. A failed upload lists its file without either.
+pub fn recordings_of(egress: &EgressData) -> Vec<RecordingData> {
+    let files = egress.files.iter().filter_map(|file| recorded_file(egress, file));
+    files.chain(egress.segments.iter().filter_map(|segments| recorded_segments(egress, segments))).collect()
 }
 
 fn recorded_file(egress: &EgressData, file: &FileResult) -> Option<RecordingData> {

@@ -12,7 +12,13 @@ use super::{
     engine::{Egress, EngineError, Ingress, MediaEngine, Participant, Room},
     room::WireRoom,
 };
-use crate::{model::event_data::ParticipantKind, time::Timestamp};
+use crate::{
+    media::event::{EgressFacts, IngressFacts},
+    model::event_data::{
+        EgressData, EgressKind, EgressStatus, FileResult, IngressData, IngressStatus, ParticipantKind,
+    },
+    time::Timestamp,
+};
 
 /// How a call goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +59,69 @@ pub fn person(sid: &str, identity: &str, joined_at: Timestamp) -> Participant {
         active: true,
         joined_at,
         attributes: BTreeMap::new(),
-        hidden: false,
     }
+}
+
+/// An egress of a room, by its name and LiveKit's id, that began and perhaps ended then. When it has ended it has written a
+/// file.
+pub fn egress(id: &str, room: (&WireRoom, &str), began: Timestamp, ended: Option<Timestamp>) -> Egress {
+    let (wire_room, room_sid) = (Some(room.0.as_str().to_owned()), Some(room.1.to_owned()));
+    let status = if ended.is_some() { EgressStatus::Complete } else { EgressStatus::Active };
+    let kind = EgressKind::RoomComposite;
+    let file = FileResult {
+        filename: Some("standup.mp4".to_owned()),
+        location: Some("https://storage.example/standup.mp4".to_owned()),
+        size: Some(1_000),
+        duration_seconds: None,
+        started_at: None,
+        ended_at: None,
+    };
+    let data = EgressData {
+        livekit_id: id.to_owned(),
+        kind,
+        status,
+        room_sid: room_sid.clone(),
+        room_name: wire_room.clone(),
+        started_at: Some(began),
+        ended_at: ended,
+        files: Vec::from_iter(ended.map(|_| file)),
+        ..EgressData::default()
+    };
+    let (started_at_ns, ended_at_ns) = (Some(nanos(began)), ended.map(nanos));
+    let facts = EgressFacts { id: id.to_owned(), wire_room, room_sid, kind, status, started_at_ns, ended_at_ns };
+    Egress { facts, data }
+}
+
+/// A use of an ingress (its id and the use's) into a room, by its name and LiveKit's id, that began and perhaps ended then.
+pub fn ingress(
+    (id, resource): (&str, &str),
+    room: (&WireRoom, &str),
+    began: Timestamp,
+    ended: Option<Timestamp>,
+) -> Ingress {
+    let (wire_room, room_sid) = (Some(room.0.as_str().to_owned()), Some(room.1.to_owned()));
+    let status = if ended.is_some() { IngressStatus::Inactive } else { IngressStatus::Publishing };
+    let data = IngressData {
+        livekit_id: id.to_owned(),
+        status,
+        room_sid: room_sid.clone(),
+        room_name: wire_room.clone(),
+        ..IngressData::default()
+    };
+    let facts = IngressFacts {
+        id: id.to_owned(),
+        resource_id: Some(resource.to_owned()),
+        wire_room,
+        room_sid,
+        status,
+        started_at_ns: Some(nanos(began)),
+        ended_at_ns: ended.map(nanos),
+    };
+    Ingress { facts, data }
+}
+
+fn nanos(at: Timestamp) -> i64 {
+    at.as_millis() * 1_000_000
 }
 
 impl FakeEngine {
@@ -72,7 +139,6 @@ impl FakeEngine {
             name: name.clone(),
             created_at,
             participants: u32::try_from(participants.len()).unwrap_or(u32::MAX),
-            publishers: 0,
         });
         state.participants.insert(name.as_str().to_owned(), participants);
     }
@@ -160,7 +226,7 @@ impl MediaEngine for FakeEngine {
     async fn list_egress(&self, active_only: bool) -> Result<Vec<Egress>, EngineError> {
         self.go("list_egress", "").await?;
         let egress = self.0.lock().egress.clone();
-        Ok(egress.into_iter().filter(|egress| !active_only || !egress.status.is_over()).collect())
+        Ok(egress.into_iter().filter(|egress| !active_only || !egress.facts.status.is_over()).collect())
     }
 
     async fn list_ingress(&self) -> Result<Vec<Ingress>, EngineError> {

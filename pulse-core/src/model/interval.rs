@@ -112,6 +112,11 @@ impl Evidence {
         Some(self.start().map_or(end, |start| end.max(start)))
     }
 
+    /// The latest moment at which it was certainly there.
+    pub fn latest_sign(&self) -> Option<Timestamp> {
+        self.last_sign_at.max(self.start())
+    }
+
     /// Whether the end is only what the reconciler found, or follows from the room's.
     pub fn end_is_inferred(&self) -> bool {
         self.ended_at.is_none() && self.aborted_at.is_none() && self.end().is_some()

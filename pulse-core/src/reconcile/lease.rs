@@ -1,5 +1,6 @@
 //! One reconciler a cluster: several daemons on one store take turns. The lease also keeps when the last good round was
-//! begun, so that a daemon that starts, or takes over, knows until when things were as they are on record.
+//! begun, so that a daemon that starts, or takes over, knows until when things were as they are on record. And it is what
+//! says that there is such a cluster: a project that brings its LiveKit along has one at once, before anything is heard of it.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::{
     error::Result,
     parts::Parts,
     repo::{Document, get},
-    store::{Batch, Collection, CommitMode, Outcome, schema},
+    store::{Batch, Collection, CommitMode, Order, Outcome, Scan, schema},
     time::Timestamp,
 };
 
@@ -25,6 +26,8 @@ struct Lease {
     version: u64,
 }
 
+/// Leases that one scan reads.
+const PAGE: usize = 1_000;
 /// Leases that are ended in one batch.
 const STEP: usize = 100;
 
@@ -86,6 +89,43 @@ pub(super) async fn take(
     if version == 0 { mine.insert_into(&mut batch) } else { mine.replace_in(&mut batch) }?;
     let committed = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
     Ok(committed.then_some(Taken { good_at }))
+}
+
+/// Adds to the batch what makes a cluster looked at from now on, unless it is already.
+pub(crate) async fn watch(parts: &Parts, cluster: &str, batch: &mut Batch) -> Result<()> {
+    if get::<Lease>(&parts.store, &lease_of(cluster)).await?.is_some() {
+        return Ok(());
+    }
+    let until = parts.clock.now();
+    let free = Lease { cluster: cluster.to_owned(), holder: String::new(), until, good_at: None, version: 0 };
+    free.insert_into(batch)
+}
+
+/// Every cluster that was ever to be looked at, and is not forgotten.
+pub(super) async fn clusters(parts: &Parts) -> Result<Vec<String>> {
+    let prefix = lease_of("");
+    let mut scan =
+        Scan { order: Order::Ascending, limit: PAGE, ..Scan::new(&schema::META, schema::PRIMARY, Vec::new()) };
+    scan.from = Some(prefix.clone().into());
+    // The character after the colon.
+    scan.to = Some(prefix.replace(':', ";").into());
+    let mut found = Vec::new();
+    loop {
+        let rows = parts.store.scan(scan.clone()).await?;
+        found.extend(rows.rows.iter().filter_map(|row| row.id.strip_prefix(&prefix)).map(str::to_owned));
+        match rows.next {
+            Some(next) => scan.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Forgets a cluster that cannot be asked any more.
+pub(super) async fn forget(parts: &Parts, cluster: &str) -> Result<()> {
+    let Some(row) = parts.store.get(&schema::META, &lease_of(cluster)).await? else { return Ok(()) };
+    let mut batch = Batch::new();
+    batch.delete(&schema::META, row.id, row.version);
+    parts.store.commit(batch, CommitMode::Apply).await.map(drop)
 }
 
 /// Ends this daemon's leases of clusters now, and records when the last good round over each was begun. What somebody else

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    GRACE, Round, Seen, end_between,
+    GRACE, Look, Newcomers, Round, Seen, end_between,
     tell::{CAUSE, Edge, nth_end},
     unanswered,
 };
@@ -13,7 +13,6 @@ use crate::{
     ingest::{self, Presence},
     media::{
         engine::{Participant, Room},
-        room::{self, RoomName},
         token::Jti,
     },
     model::{
@@ -23,17 +22,34 @@ use crate::{
         session::{Absence, Gap, Session},
         tenant::Tenant,
     },
-    repo::Document,
+    repo::{Document, get},
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
 };
 
+/// How somebody who is listed stands on record.
+enum Listed {
+    AsRecorded,
+    /// Not at all, but they have just come.
+    JustCome,
+    /// Now as it should be.
+    Repaired,
+}
+
 impl Round<'_> {
-    /// Looks at a session that is live on record.
-    pub(super) async fn session(&self, session: Session, room: Option<Room>) -> Result<Seen> {
+    /// Looks at a session that is live on record. `newcomers` had just come when it was looked at before.
+    pub(super) async fn session(
+        &self,
+        mut session: Session,
+        room: Option<Room>,
+        newcomers: Option<Newcomers>,
+    ) -> Result<Seen> {
+        let waited = newcomers.is_some();
+        if let Some(newcomers) = newcomers {
+            self.look.record_newcomers(&session, newcomers).await?;
+        }
+        let parts = self.look.parts();
         let Some(room) = room else { return self.missing_room(session).await.map(|()| Seen::default()) };
-        let parts = self.reconciler.plane.parts();
-        let mut session = session;
         if session.absent.take().is_some() {
             let mut batch = Batch::new();
             session.replace_in(&mut batch)?;
@@ -46,56 +62,54 @@ impl Round<'_> {
                 if *participant_kind != ParticipantKind::Egress)
         };
         let counted = open.iter().filter(people).count();
-        let waits = open.iter().any(|interval| interval.absent.is_some());
+        let waits = waited || open.iter().any(|interval| interval.absent.is_some());
         if !waits && counted == room.participants as usize && !self.is_unlisted(&room.sid) {
-            return Ok(Seen { agrees: true, listed: false });
+            return Ok(Seen { agrees: true, ..Seen::default() });
         }
-        let agrees = self.participants(&mut session, &room, open).await?;
-        Ok(Seen { agrees, listed: true })
+        self.participants(&mut session, &room, open).await
     }
 
     /// The session's room was not in the list: once is noted, twice ends it.
     async fn missing_room(&self, mut session: Session) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
-        let Some(tenant) = self.tenant(&session).await? else { return Ok(()) };
+        let parts = self.look.parts();
+        let Some(tenant) = self.look.tenant(&session).await? else { return Ok(()) };
+        let open = parts.intervals.open_in(session.id).await?;
+        // A room of which something was told while the list was under way is not missing.
+        let signs = open.iter().filter_map(|interval| interval.evidence.last_sign_at);
+        if signs.chain([session.started_at]).any(|sign| sign.plus(GRACE) > self.look.began) {
+            return Ok(());
+        }
         let Some(absent) = session.absent else {
-            // A room whose start was told while the list was under way is not missing.
-            if self.began.since(session.started_at) < GRACE {
-                return Ok(());
-            }
-            let seen = self.last_seen(&session).await?;
-            session.absent = Some(Absence { last_seen_at: seen.min(self.began), since: self.began });
+            let seen = self.watch.last_seen(&session, &open);
+            session.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
             let mut batch = Batch::new();
             session.replace_in(&mut batch)?;
             parts.store.commit(batch, CommitMode::Apply).await?;
             return Ok(());
         };
-        if absent.since >= self.began {
+        if absent.since >= self.look.began {
             return Ok(());
         }
         let end = end_between(absent.last_seen_at, absent.since);
-        for interval in parts.intervals.open_in(session.id).await? {
+        for interval in open {
             if matches!(interval.subject, Subject::Participant { .. }) {
-                self.lose(&tenant, &session, interval, end, absent).await?;
+                self.look.lose(&tenant, &session, interval, (absent.last_seen_at, end)).await?;
             }
         }
-        self.end_session(&tenant, session, end, absent).await
-    }
-
-    /// The latest moment at which a session was known to go on.
-    async fn last_seen(&self, session: &Session) -> Result<Timestamp> {
-        let parts = self.reconciler.plane.parts();
-        let open = parts.intervals.open_in(session.id).await?;
-        let signs = open.iter().flat_map(|interval| [interval.evidence.last_sign_at, interval.evidence.start()]);
-        let known = [self.last_agreed(session), Some(session.started_at)];
-        Ok(signs.chain(known).flatten().max().unwrap_or(session.started_at))
+        // Its gaps have grown while its people were ended, and something may have been told of it.
+        match get::<Session>(&parts.store, &session.id.to_string()).await? {
+            Some(session) if session.absent == Some(absent) && session.ended_at().is_none() => {
+                self.look.end_session(&tenant, session, (absent.last_seen_at, end)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Compares who is in the room with who is on record.
-    async fn participants(&self, session: &mut Session, room: &Room, open: Vec<Interval>) -> Result<bool> {
-        let Some(tenant) = self.tenant(session).await? else { return Ok(false) };
+    async fn participants(&self, session: &mut Session, room: &Room, open: Vec<Interval>) -> Result<Seen> {
+        let Some(tenant) = self.look.tenant(session).await? else { return Ok(Seen::default()) };
         let listed = self.engine.client.list_participants(&room.name).await.map_err(unanswered)?;
-        let mut agrees = true;
+        let mut seen = Seen { agrees: true, listed: true, newcomers: Vec::new() };
         let mut there: HashMap<&str, &Participant> = HashMap::new();
         for participant in &listed {
             // Of an earlier life of the room: this list is of two rooms.
@@ -109,80 +123,124 @@ impl Round<'_> {
             }
             if there.contains_key(interval.key.as_str()) {
                 if interval.absent.take().is_some() {
-                    self.commit_interval(interval).await?;
+                    self.look.commit_interval(interval).await?;
                 }
                 continue;
             }
-            agrees = false;
+            seen.agrees = false;
             self.missing_participant(&tenant, session, interval).await?;
         }
         for participant in there.into_values().filter(|participant| participant.active) {
-            agrees &= self.present(&tenant, session, participant).await?;
+            match self.look.present(&tenant, session, participant).await? {
+                Listed::AsRecorded => {}
+                Listed::JustCome => seen.newcomers.push(participant.clone()),
+                Listed::Repaired => seen.agrees = false,
+            }
         }
-        Ok(agrees)
+        Ok(seen)
     }
 
     /// Somebody on record was not in the list: once is noted, twice ends the connection.
     async fn missing_participant(&self, tenant: &Tenant, session: &Session, mut interval: Interval) -> Result<()> {
-        if interval.evidence.last_sign_at.is_some_and(|at| at.plus(GRACE) >= self.began) {
+        if interval.evidence.last_sign_at.is_some_and(|at| at.plus(GRACE) >= self.look.began) {
             return Ok(());
         }
         match interval.absent {
-            Some(absent) if absent.since < self.began => {
+            Some(absent) if absent.since < self.look.began => {
                 let end = end_between(absent.last_seen_at, absent.since);
-                self.lose(tenant, session, interval, end, absent).await
+                self.look.lose(tenant, session, interval, (absent.last_seen_at, end)).await
             }
             Some(_) => Ok(()),
             None => {
-                let signs = [interval.evidence.last_sign_at, interval.evidence.start(), self.last_agreed(session)];
-                let seen = signs.into_iter().flatten().max().unwrap_or(self.began);
-                interval.absent = Some(Absence { last_seen_at: seen.min(self.began), since: self.began });
-                self.commit_interval(interval).await
+                let seen =
+                    self.watch.last_agreed(session).max(interval.evidence.latest_sign()).unwrap_or(self.look.began);
+                interval.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
+                self.look.commit_interval(interval).await
             }
         }
     }
 
-    /// Ends a connection that has gone, and tells of it. What came in between is seen in the next round.
-    async fn lose(
+    /// A room is open of which LiveKit has not told.
+    pub(super) async fn unknown_room(&self, room: Room) -> Result<()> {
+        let parts = self.look.parts();
+        if self.look.began.since(room.created_at) < GRACE {
+            return Ok(());
+        }
+        let Some((tenant, Some(name))) = self.look.whose(Some(&room.name)).await? else { return Ok(()) };
+        // On record as ended: LiveKit's own word that it ended is newer than the list; what was only thought is taken back.
+        if let Some(mut session) = parts.sessions.of_sid(self.look.cluster, &room.sid).await? {
+            if session.finished_at.is_none() && session.superseded_at.is_none() && session.lost_at.take().is_some() {
+                self.look.revive(session).await?;
+            }
+            return Ok(());
+        }
+        let mut session = Session::new(
+            SessionId::new(self.look.began, parts.entropy.as_ref()),
+            (tenant.project.id, self.look.cluster),
+            (&room.sid, &name),
+            room.created_at,
+            self.look.began.plus(parts.settings.pipeline.keep_sessions),
+        );
+        session.start_known = true;
+        session.add_gap(Gap {
+            missing: "room_started".to_owned(),
+            subject: room.sid.clone(),
+            from: room.created_at,
+            to: self.look.began,
+        });
+        let mut batch = Batch::new();
+        let edge = Edge { kind: "room_started", nth: None, at: room.created_at };
+        let event = self.look.tell_room(&tenant, &session, edge, &mut batch).await?;
+        session.synthetic_start = Some(event);
+        session.insert_into(&mut batch)?;
+        if let Outcome::Committed { .. } = self.look.commit(batch, "room_started").await? {
+            session.set_version(1);
+            self.participants(&mut session, &room, Vec::new()).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Look<'_> {
+    /// Ends a connection that has gone at `end`, after it was seen last at `seen`, and tells of it. What came in between is
+    /// seen in the next round.
+    pub(super) async fn lose(
         &self,
         tenant: &Tenant,
         session: &Session,
         mut interval: Interval,
-        end: Timestamp,
-        absent: Absence,
+        (seen, end): (Timestamp, Timestamp),
     ) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
-        let lost = Evidence { lost_at: Some(end), ..Evidence::default() };
-        interval.evidence.merge(&lost);
+        interval.evidence.merge(&Evidence { lost_at: Some(end), ..Evidence::default() });
+        if interval.is_open() {
+            // It gave a sign after that.
+            return Ok(());
+        }
         interval.absent = None;
         let mut batch = Batch::new();
         // Lost before, found again and lost once more: that is another edge.
         let edge = Edge { kind: "participant_left", nth: nth_end(&interval), at: end };
         let event = self.tell_participant(tenant, session, &interval, edge, &mut batch).await?;
         interval.synthetic_end = Some(event);
-        ingest::settle(parts, &mut interval, &mut batch).await?;
+        ingest::settle(self.parts(), &mut interval, &mut batch).await?;
+        let gap =
+            Gap { missing: "participant_left".to_owned(), subject: interval.key.clone(), from: seen, to: self.began };
         interval.replace_in(&mut batch)?;
-        let gap = Gap {
-            missing: "participant_left".to_owned(),
-            subject: interval.key.clone(),
-            from: absent.last_seen_at,
-            to: self.began,
-        };
-        self.commit_with_gap(session.id, gap, "participant_left", batch).await
+        self.commit_with_gaps(Some(session.id), vec![gap], "participant_left", batch).await
     }
 
     /// Somebody is in the room: recorded if they are not, kept if they were thought to be gone, taken out if they may not
-    /// be there. Tells whether the record was right.
-    async fn present(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<bool> {
-        let parts = self.reconciler.plane.parts();
+    /// be there.
+    async fn present(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<Listed> {
+        let parts = self.parts();
         self.check_presence(tenant, session, participant).await?;
         let known = parts.intervals.of_key(self.cluster, "participant", &participant.sid).await?;
         match known {
-            Some(interval) if interval.is_open() => Ok(true),
+            Some(interval) if interval.is_open() => Ok(Listed::AsRecorded),
             Some(mut interval) => {
                 // LiveKit's own word that it ended is newer than the list.
                 if !interval.evidence.end_is_inferred() {
-                    return Ok(true);
+                    return Ok(Listed::AsRecorded);
                 }
                 let sign = Evidence { active: true, last_sign_at: Some(self.began), ..Evidence::default() };
                 interval.evidence.merge(&sign);
@@ -191,16 +249,37 @@ impl Round<'_> {
                 ingest::settle(parts, &mut interval, &mut batch).await?;
                 interval.replace_in(&mut batch)?;
                 parts.store.commit(batch, CommitMode::Apply).await?;
-                Ok(false)
+                Ok(Listed::Repaired)
             }
-            None if self.began.since(participant.joined_at) < GRACE => Ok(true),
-            None => self.joined(tenant, session, participant).await.map(|()| false),
+            None if self.began.since(participant.joined_at) < GRACE => Ok(Listed::JustCome),
+            None => {
+                self.joined(tenant, session, participant, self.began).await?;
+                Ok(Listed::Repaired)
+            }
         }
     }
 
-    /// Records somebody of whom LiveKit has not told, and tells of it.
-    async fn joined(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
+    /// Records those of whose join LiveKit has not told since they were listed. Whether they are still there is seen then.
+    async fn record_newcomers(&self, session: &Session, newcomers: Newcomers) -> Result<()> {
+        let Some(tenant) = self.tenant(session).await? else { return Ok(()) };
+        for participant in &newcomers.people {
+            let known = self.parts().intervals.of_key(self.cluster, "participant", &participant.sid).await?;
+            if known.is_none() {
+                self.joined(&tenant, session, participant, newcomers.seen_at).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records somebody of whom LiveKit has not told and who was listed at `seen_at`, and tells of it.
+    async fn joined(
+        &self,
+        tenant: &Tenant,
+        session: &Session,
+        participant: &Participant,
+        seen_at: Timestamp,
+    ) -> Result<()> {
+        let parts = self.parts();
         let subject = Subject::Participant {
             identity: participant.identity.clone(),
             name: participant.name.clone(),
@@ -215,7 +294,7 @@ impl Round<'_> {
         interval.evidence = Evidence {
             active: true,
             first_sign_at: Some(participant.joined_at),
-            last_sign_at: Some(self.began),
+            last_sign_at: Some(seen_at),
             ..Evidence::default()
         };
         let mut batch = Batch::new();
@@ -229,12 +308,12 @@ impl Round<'_> {
             from: participant.joined_at,
             to: self.began,
         };
-        self.commit_with_gap(session.id, gap, "participant_joined", batch).await
+        self.commit_with_gaps(Some(session.id), vec![gap], "participant_joined", batch).await
     }
 
     /// Takes somebody out who is banned or revoked, in case the webhook of the join was lost or the removal failed.
     async fn check_presence(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
+        let parts = self.parts();
         let who = Presence {
             identity: &participant.identity,
             sid: &participant.sid,
@@ -254,59 +333,9 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// A room is open of which LiveKit has not told.
-    pub(super) async fn unknown_room(&self, room: Room) -> Result<()> {
-        let parts = self.reconciler.plane.parts();
-        if self.began.since(room.created_at) < GRACE {
-            return Ok(());
-        }
-        let (tenant, name): (Tenant, RoomName) = match &self.owner {
-            Some(owner) => match room.name.as_str().parse() {
-                Ok(name) => (owner.clone(), name),
-                Err(_) => return Ok(()),
-            },
-            None => {
-                let Some((project, name)) = room::split(room.name.as_str()) else { return Ok(()) };
-                let Some(tenant) = parts.keyring.tenant(project).await? else { return Ok(()) };
-                (tenant, name)
-            }
-        };
-        // On record as ended: LiveKit's own word that it ended is newer than the list; what was only thought is taken back.
-        if let Some(mut session) = parts.sessions.of_sid(self.cluster, &room.sid).await? {
-            if session.finished_at.is_none() && session.superseded_at.is_none() && session.lost_at.take().is_some() {
-                self.revive(session).await?;
-            }
-            return Ok(());
-        }
-        let mut session = Session::new(
-            SessionId::new(self.began, parts.entropy.as_ref()),
-            (tenant.project.id, self.cluster),
-            (&room.sid, &name),
-            room.created_at,
-            self.began.plus(parts.settings.pipeline.keep_sessions),
-        );
-        session.start_known = true;
-        session.add_gap(Gap {
-            missing: "room_started".to_owned(),
-            subject: room.sid.clone(),
-            from: room.created_at,
-            to: self.began,
-        });
-        let mut batch = Batch::new();
-        let edge = Edge { kind: "room_started", nth: None, at: room.created_at };
-        let event = self.tell_room(&tenant, &session, edge, &mut batch).await?;
-        session.synthetic_start = Some(event);
-        session.insert_into(&mut batch)?;
-        if let Outcome::Committed { .. } = self.commit(batch, "room_started").await? {
-            session.set_version(1);
-            self.participants(&mut session, &room, Vec::new()).await?;
-        }
-        Ok(())
-    }
-
-    async fn commit_interval(&self, interval: Interval) -> Result<()> {
+    pub(super) async fn commit_interval(&self, interval: Interval) -> Result<()> {
         let mut batch = Batch::new();
         interval.replace_in(&mut batch)?;
-        self.reconciler.plane.parts().store.commit(batch, CommitMode::Apply).await.map(drop)
+        self.parts().store.commit(batch, CommitMode::Apply).await.map(drop)
     }
 }

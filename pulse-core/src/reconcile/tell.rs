@@ -2,19 +2,20 @@
 
 use serde::Serialize;
 
-use super::Round;
+use super::Look;
 use crate::{
     error::Result,
     id::{EventId, SessionId},
     ingest::{Audience, NewEvent, Outbox, Recorder},
+    media::room::{self, RoomName, WireRoom},
     model::{
         event_data::{EventData, ParticipantData, RoomData},
         interval::{Interval, Subject},
         job::{Job, JobKind},
-        session::{Absence, Gap, Session},
+        session::{Gap, Session},
         tenant::Tenant,
     },
-    parts::{Parts, Wakes},
+    parts::Wakes,
     repo::{Document, get},
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
@@ -36,9 +37,27 @@ pub(super) struct Edge<'a> {
 
 impl Edge<'_> {
     /// The source id of its event: made from what it is about, so that it is told once, whoever finds it out.
-    fn source_id(&self, subject: &str) -> String {
+    pub(super) fn source_id(&self, subject: &str) -> String {
         let Self { kind, .. } = self;
         self.nth.map_or_else(|| format!("syn:{subject}:{kind}"), |nth| format!("syn:{subject}:{kind}:{nth}"))
+    }
+}
+
+/// Where something is told of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    /// Whose it is.
+    pub(super) tenant: &'a Tenant,
+    /// The session, in which the event is numbered.
+    pub(super) session: Option<&'a Session>,
+    /// The room.
+    pub(super) room: Option<&'a RoomName>,
+}
+
+impl<'a> Scene<'a> {
+    /// In the room of a session.
+    pub(super) fn of(tenant: &'a Tenant, session: &'a Session) -> Self {
+        Self { tenant, session: Some(session), room: Some(&session.room) }
     }
 }
 
@@ -50,10 +69,24 @@ pub(super) fn nth_end(interval: &Interval) -> Option<u32> {
     Some(interval.fact.as_ref().map_or(version, |fact| fact.revision))
 }
 
-impl Round<'_> {
+impl Look<'_> {
     /// Whose a session is.
     pub(super) async fn tenant(&self, session: &Session) -> Result<Option<Tenant>> {
-        self.reconciler.plane.parts().keyring.tenant(session.project_id).await
+        self.parts().keyring.tenant(session.project_id).await
+    }
+
+    /// Whose a room of this name on the wire is, and how they call it: nobody's when the name is none of Pulse's. Without a
+    /// room it is the cluster's owner's.
+    pub(super) async fn whose(&self, room: Option<&WireRoom>) -> Result<Option<(Tenant, Option<RoomName>)>> {
+        match (&self.owner, room) {
+            (Some(owner), Some(room)) => Ok(room.as_str().parse().ok().map(|name| (owner.clone(), Some(name)))),
+            (Some(owner), None) => Ok(Some((owner.clone(), None))),
+            (None, Some(room)) => {
+                let Some((project, name)) = room::split(room.as_str()) else { return Ok(None) };
+                Ok(self.parts().keyring.tenant(project).await?.map(|tenant| (tenant, Some(name))))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     /// Adds a synthetic event about a room.
@@ -71,7 +104,7 @@ impl Round<'_> {
             ..RoomData::default()
         };
         let data = EventData { room: Some(room), ..EventData::default() };
-        self.tell(tenant, session, (edge, &session.livekit_sid), &data, batch).await
+        self.tell(Scene::of(tenant, session), (edge, &session.livekit_sid), &data, batch).await
     }
 
     /// Adds a synthetic event about a participant.
@@ -99,24 +132,22 @@ impl Round<'_> {
             participant.kind = Some(*participant_kind);
         }
         let data = EventData { room: Some(room), participant: Some(participant), ..EventData::default() };
-        self.tell(tenant, session, (edge, &interval.key), &data, batch).await
+        self.tell(Scene::of(tenant, session), (edge, &interval.key), &data, batch).await
     }
 
     /// Adds a synthetic event; `subject` makes its source id.
     pub(super) async fn tell<D: Serialize + Sync>(
         &self,
-        tenant: &Tenant,
-        session: &Session,
+        scene: Scene<'_>,
         (edge, subject): (Edge<'_>, &str),
         data: &D,
         batch: &mut Batch,
     ) -> Result<EventId> {
-        let reconciler = self.reconciler;
         let recorder = Recorder {
-            parts: reconciler.plane.parts(),
-            routes: &reconciler.routes,
+            parts: self.parts(),
+            routes: &self.reconciler.routes,
             dispatcher: None,
-            tenant,
+            tenant: scene.tenant,
             now: self.began,
         };
         let new = NewEvent {
@@ -124,8 +155,8 @@ impl Round<'_> {
             occurred_at: edge.at,
             cluster: self.cluster,
             source_id: &edge.source_id(subject),
-            room: Some(&session.room),
-            session_id: Some(session.id),
+            room: scene.room,
+            session_id: scene.session.map(|session| session.id),
             synthetic: true,
             test: false,
             corrects: None,
@@ -135,22 +166,13 @@ impl Round<'_> {
         recorder.record(new, Audience::Subscribed, batch, &mut Outbox::default()).await
     }
 
-    /// Ends a session whose room has gone, and tells of it.
+    /// Ends a session whose room has gone at `end`, after it was seen last at `seen`, and tells of it.
     pub(super) async fn end_session(
         &self,
         tenant: &Tenant,
-        session: Session,
-        end: Timestamp,
-        absent: Absence,
+        mut session: Session,
+        (seen, end): (Timestamp, Timestamp),
     ) -> Result<()> {
-        // Its gaps have grown while its people were ended.
-        let Some(mut session) = get::<Session>(&self.reconciler.plane.parts().store, &session.id.to_string()).await?
-        else {
-            return Ok(());
-        };
-        if session.ended_at().is_some() {
-            return Ok(());
-        }
         let mut batch = Batch::new();
         let before = session.gaps.iter().filter(|gap| gap.missing == "room_ended").count();
         let nth = u32::try_from(before).ok().filter(|_| session.synthetic_end.is_some());
@@ -162,7 +184,7 @@ impl Round<'_> {
         session.add_gap(Gap {
             missing: "room_ended".to_owned(),
             subject: session.livekit_sid.clone(),
-            from: absent.last_seen_at,
+            from: seen,
             to: self.began,
         });
         self.settling(session.id).insert_into(&mut batch)?;
@@ -179,20 +201,24 @@ impl Round<'_> {
     }
 
     fn settling(&self, id: SessionId) -> Job {
-        settling(self.reconciler.plane.parts(), id, self.began)
+        Job::new(JobKind::SettleSession, id, (self.began, self.began), CAUSE, self.parts().entropy.as_ref())
     }
 
-    /// Commits with another gap of the session.
-    pub(super) async fn commit_with_gap(
+    /// Commits with further gaps of the session, if there is one.
+    pub(super) async fn commit_with_gaps(
         &self,
-        session: SessionId,
-        gap: Gap,
+        session: Option<SessionId>,
+        gaps: Vec<Gap>,
         edge: &str,
         mut batch: Batch,
     ) -> Result<()> {
-        let store = &self.reconciler.plane.parts().store;
-        if let Some(mut session) = get::<Session>(store, &session.to_string()).await? {
-            session.add_gap(gap);
+        // Its gaps may have grown since it was read.
+        let session = match session {
+            Some(id) => get::<Session>(&self.parts().store, &id.to_string()).await?,
+            None => None,
+        };
+        if let Some(mut session) = session {
+            gaps.into_iter().for_each(|gap| session.add_gap(gap));
             session.replace_in(&mut batch)?;
         }
         self.commit(batch, edge).await.map(drop)
@@ -201,7 +227,7 @@ impl Round<'_> {
     /// Commits what was found. A conflict means that it has been told before, anything stale that LiveKit has just told of
     /// it: the next round sees what is left.
     pub(super) async fn commit(&self, batch: Batch, edge: &str) -> Result<Outcome> {
-        let parts = self.reconciler.plane.parts();
+        let parts = self.parts();
         let called = Wakes::called_by(&batch);
         let outcome = parts.store.commit(batch, CommitMode::Apply).await?;
         if let Outcome::Committed { .. } = outcome {
@@ -210,24 +236,4 @@ impl Round<'_> {
         }
         Ok(outcome)
     }
-}
-
-/// The job that adds up a session.
-fn settling(parts: &Parts, id: SessionId, now: Timestamp) -> Job {
-    Job::new(JobKind::SettleSession, id, (now, now), CAUSE, parts.entropy.as_ref())
-}
-
-/// Ends a session on a LiveKit that cannot be asked any more, as of when its last sign was.
-pub(super) async fn end_abandoned(parts: &Parts, session: Session) -> Result<()> {
-    let open = parts.intervals.open_in(session.id).await?;
-    let signs = open.iter().filter_map(|interval| interval.evidence.last_sign_at.or(interval.evidence.start()));
-    let end = signs.max().unwrap_or(session.started_at);
-    let mut batch = Batch::new();
-    let now = parts.clock.now();
-    settling(parts, session.id, now).insert_into(&mut batch)?;
-    Session { lost_at: Some(end), ..session }.replace_in(&mut batch)?;
-    let called = Wakes::called_by(&batch);
-    parts.store.commit(batch, CommitMode::Apply).await?;
-    parts.wakes.wake(called);
-    Ok(())
 }

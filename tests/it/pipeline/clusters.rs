@@ -6,18 +6,26 @@ use futures_util::FutureExt as _;
 use pulse_core::{
     id::ProjectId,
     ingest::{Accepted, Door},
-    media::{cluster::signer_of, testing::Course},
-    model::event::SERVER_CLUSTER,
+    media::{
+        cluster::signer_of,
+        engine::Egress,
+        room::WireRoom,
+        testing::{Course, egress, person},
+    },
+    model::event::{Event, SERVER_CLUSTER},
     parts::PipelineSettings,
     reconcile::Circle,
-    store::{SharedStore, memory::MemoryStore, schema},
+    repo::Document as _,
+    store::{Scan, SharedStore, memory::MemoryStore, schema},
     time::Timestamp,
 };
 use pulse_tests::{
     livekit_sender::ApiKey,
     plane::{START, TestPlane, operator, settings},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+
+use super::room::{facts, settle};
 
 /// Longer than any time limit of these tests, by far.
 const SOON: Duration = Duration::from_secs(20);
@@ -29,25 +37,39 @@ fn at(seconds: u64) -> Timestamp {
 /// A project with a LiveKit of its own, which has told of a room.
 async fn tenant(t: &TestPlane, name: &str) -> ProjectId {
     let customer = t.customer(name).await;
-    let own =
-        json!({ "livekit_url": "ws://127.0.0.1:9", "livekit_api_key": "APIown", "livekit_api_secret": "own-secret" });
-    let id = customer.id().to_string();
-    t.send(&operator(), "projects.update", &[("id", &id)], "", &own.to_string()).await.expect("brings its own");
-    let parts = t.plane.parts();
-    let tenant = parts.keyring.tenant(customer.id()).await.expect("reads").expect("a tenant");
-    let signer = signer_of(&tenant.project, &settings().livekit, &parts.sealer).expect("a key pair");
+    bring(t, customer.id()).await;
     let millis = START.as_millis().to_string();
     let body = json!({
         "event": "room_started", "id": "EV_1", "createdAt": START.as_secs().to_string(),
         "room": { "sid": format!("RM_{name}"), "name": "standup", "creationTimeMs": millis },
-    })
-    .to_string();
+    });
+    say(t, customer.id(), &body).await;
+    customer.id()
+}
+
+/// Lets the project bring its LiveKit along.
+async fn bring(t: &TestPlane, project: ProjectId) {
+    let own =
+        json!({ "livekit_url": "ws://127.0.0.1:9", "livekit_api_key": "APIown", "livekit_api_secret": "own-secret" });
+    update(t, project, &own).await;
+}
+
+async fn update(t: &TestPlane, project: ProjectId, change: &Value) {
+    let id = project.to_string();
+    t.send(&operator(), "projects.update", &[("id", &id)], "", &change.to_string()).await.expect("changed");
+}
+
+/// Lets the project's own LiveKit tell.
+async fn say(t: &TestPlane, project: ProjectId, body: &Value) {
+    let parts = t.plane.parts();
+    let tenant = parts.keyring.tenant(project).await.expect("reads").expect("a tenant");
+    let signer = signer_of(&tenant.project, &settings().livekit, &parts.sealer).expect("a key pair");
     let key = ApiKey::new(&signer.api_key, signer.api_secret.expose());
+    let body = body.to_string();
     let authorization = key.authorization(body.as_bytes(), parts.clock.now());
-    let door = Door::Project(customer.id());
+    let door = Door::Project(project);
     let taken = t.pipeline.ingest.receive(door, Some(authorization.as_bytes()), body.as_bytes()).await;
     assert_eq!(taken.expect("taken in"), Accepted::Recorded);
-    customer.id()
 }
 
 /// How often a LiveKit was asked for its rooms.
@@ -148,4 +170,109 @@ async fn what_was_seen_last_is_handed_over_with_the_cluster() {
     let lease = other.store.get(&schema::META, &format!("reconciler:{SERVER_CLUSTER}")).await.expect("reads");
     let lease = lease.expect("a lease").doc;
     assert_eq!((&lease["good_at"], &lease["until"]), (&json!(at(30)), &json!(at(30))), "{lease}");
+}
+
+#[tokio::test]
+async fn a_customers_livekit_is_asked_before_anything_is_heard_of_it() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    t.clock.set(at(60));
+    let before = asked(&t);
+    t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    assert_eq!(asked(&t), before, "it has none");
+    bring(&t, customer.id()).await;
+    let room = WireRoom::heard("standup".to_owned());
+    t.engine.put_room("RM_1", &room, at(0), vec![person("PA_1", "alice", at(0))]);
+    t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    let project = customer.id().to_string();
+    let alice = t.plane.parts().intervals.of_key(&project, "participant", "PA_1").await.expect("reads");
+    assert!(alice.is_some_and(|alice| alice.is_open()), "a room that opened while nobody listened is not on record");
+}
+
+/// The events of the project of these types that were found out.
+async fn told(t: &TestPlane, project: ProjectId, kinds: &[&str]) -> Vec<String> {
+    let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+    let rows = t.plane.parts().store.scan(scan).await.expect("reads").rows;
+    let events = rows.into_iter().map(|row| Event::from_stored(row).expect("decodes"));
+    let found = events.filter(|event| kinds.contains(&event.kind.as_str()) && event.source_id.starts_with("syn:"));
+    let mut sources: Vec<String> = found.map(|event| event.source_id).collect();
+    sources.sort();
+    sources
+}
+
+#[tokio::test]
+async fn what_went_on_on_a_livekit_that_is_taken_away_ends_when_it_was_seen_last_and_is_told() {
+    let t = TestPlane::new().await;
+    let project = tenant(&t, "acme").await;
+    let millis = START.as_millis().to_string();
+    let room = json!({ "sid": "RM_acme", "name": "standup", "creationTimeMs": millis });
+    let joined = json!({
+        "event": "participant_joined", "id": "EV_2", "createdAt": START.as_secs().to_string(), "room": room,
+        "participant": { "sid": "PA_1", "identity": "alice", "state": "ACTIVE", "joinedAtMs": millis },
+    });
+    // A web page is streamed out of no room at all.
+    let web = json!({
+        "event": "egress_started", "id": "EV_3", "createdAt": START.as_secs().to_string(),
+        "egressInfo": { "egressId": "EG_1", "status": "EGRESS_ACTIVE", "startedAt": format!("{millis}000000"), "web": {} },
+    });
+    for body in [joined, web] {
+        say(&t, project, &body).await;
+    }
+    let name = WireRoom::heard("standup".to_owned());
+    t.engine.put_room("RM_acme", &name, START, vec![person("PA_1", "alice", START)]);
+    t.engine.put_egress(vec![web_egress()]);
+    for minute in 1..=180 {
+        t.clock.set(at(minute * 60));
+        t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    }
+    t.clock.set(at(180 * 60 + 20));
+    let gone = json!({ "livekit_url": null, "livekit_api_key": null, "livekit_api_secret": null });
+    update(&t, project, &gone).await;
+    let asked_before = t.engine.calls().len();
+    t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("nobody is asked");
+    assert_eq!(t.engine.calls().len(), asked_before);
+    settle(&t).await;
+    let parts = t.plane.parts();
+    let cluster = project.to_string();
+    for (kind, key) in [("participant", "PA_1"), ("egress", "EG_1")] {
+        let span = parts.intervals.of_key(&cluster, kind, key).await.expect("reads").expect("on record");
+        assert_eq!(span.evidence.end(), Some(at(180 * 60)), "{kind}: it was seen for three hours");
+    }
+    let facts = facts(&t, project).await;
+    assert_eq!(facts.iter().map(|fact| fact.value).collect::<Vec<_>>(), [10_800.0, 10_800.0]);
+    let kinds = ["participant_left", "room_ended", "egress_ended"];
+    assert_eq!(
+        told(&t, project, &kinds).await,
+        ["syn:EG_1:egress_ended", "syn:PA_1:participant_left", "syn:RM_acme:room_ended"]
+    );
+    let list = t.plane.parts().sessions.list(project, &Default::default(), None, None).await.expect("lists").data;
+    assert_eq!(list[0].gaps.len(), 2, "{list:?}");
+    assert!(list[0].summary.is_some());
+    assert_eq!(parts.store.get(&schema::META, &format!("reconciler:{cluster}")).await.expect("reads"), None);
+}
+
+/// An egress of a web page, as a list has it.
+fn web_egress() -> Egress {
+    let mut web = egress("EG_1", (&WireRoom::heard(String::new()), ""), START, None);
+    (web.facts.wire_room, web.facts.room_sid) = (None, None);
+    (web.data.room_name, web.data.room_sid) = (None, None);
+    web
+}
+
+#[tokio::test]
+async fn an_egress_without_a_room_whose_end_was_lost_ends_and_is_told() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    bring(&t, customer.id()).await;
+    t.clock.set(at(60));
+    t.engine.put_egress(vec![web_egress()]);
+    t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    t.engine.put_egress(Vec::new());
+    for seconds in [90, 120] {
+        t.clock.set(at(seconds));
+        t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    }
+    let kinds = ["egress_started", "egress_ended"];
+    assert_eq!(told(&t, customer.id(), &kinds).await, ["syn:EG_1:egress_ended", "syn:EG_1:egress_started"]);
+    assert_eq!(facts(&t, customer.id()).await.iter().map(|fact| fact.value).collect::<Vec<_>>(), [75.0]);
 }

@@ -10,14 +10,19 @@ use pulse_core::{
     },
     model::job::{Job, JobDetail, JobKind},
     repo::Document as _,
-    store::{Scan, schema},
+    store::{
+        Scan, SharedStore,
+        memory::MemoryStore,
+        schema,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
     time::Clock as _,
     worker,
 };
 use pulse_tests::plane::{Customer, START, TestPlane};
 use serde_json::json;
 
-use super::room::Room;
+use super::room::{Room, session};
 
 /// Longer than an orderly end takes, and shorter than LiveKit is waited for.
 const SOON: Duration = Duration::from_secs(10);
@@ -127,4 +132,34 @@ async fn a_daemon_whose_livekit_hangs_stops_at_once_and_the_next_one_goes_on() {
     next.pipeline.reconciler.round().await.expect("answers");
     assert!(next.engine.calls().contains(&"list_rooms".to_owned()), "the cluster is still the first one's");
     assert_eq!(waiting(&next).await, Vec::<Job>::new());
+}
+
+/// Sums that were read before a late event, and are written after it, would stay wrong for ever.
+#[tokio::test]
+async fn what_comes_while_a_session_is_added_up_is_in_the_sums() {
+    let others: SharedStore = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(Arc::clone(&others)));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let other = TestPlane::over(others, 2).await.expect("a plane");
+    let at = |seconds| START.plus(Duration::from_secs(seconds));
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", START);
+    for event in [room.started(), room.joined("PA_1", "alice", START), room.joined("PA_2", "bob", START)] {
+        t.livekit_says(&event).await.expect("taken in");
+    }
+    t.livekit_says(&room.finished(at(60))).await.expect("taken in");
+    t.clock.set(at(75));
+    store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
+    let pipeline = Arc::clone(&t.pipeline);
+    let adding_up = tokio::spawn(async move { worker::do_jobs(&pipeline).await });
+    store.until_stalled().await;
+    other.clock.set(at(75));
+    other.livekit_says(&room.left("PA_2", "bob", START, at(30))).await.expect("taken in");
+    store.release();
+    adding_up.await.expect("ends").expect("works");
+    for seconds in [75, 600] {
+        t.clock.set(at(seconds));
+        worker::do_jobs(&t.pipeline).await.expect("works");
+    }
+    let summary = session(&t, "RM_1").await.summary.expect("added up");
+    assert_eq!((summary.participants, summary.participant_millis), (2, 60_500 + 30_500));
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use pulse_core::{
-    media::engine::{Egress, EngineError, Ingress},
-    media::testing::Course,
+    media::{
+        engine::EngineError,
+        testing::{self, Course},
+    },
     model::{
         event::{Event, SERVER_CLUSTER},
-        event_data::{EgressStatus, IngressStatus},
         interval::Interval,
         usage::UsageView,
     },
@@ -35,25 +37,9 @@ async fn told(t: &TestPlane) -> Room {
 
 /// Lets LiveKit list both as they are, or nothing.
 fn list(t: &TestPlane, room: &Room, there: bool) {
-    let started_ns = at(0).as_millis() * 1_000_000;
-    let egress = Egress {
-        id: "EG_1".to_owned(),
-        room: Some(room.name()),
-        room_sid: room.sid.clone(),
-        status: EgressStatus::Active,
-        started_ns,
-        ended_ns: 0,
-    };
-    let ingress = Ingress {
-        id: "IN_1".to_owned(),
-        room: room.name(),
-        room_sid: room.sid.clone(),
-        resource_id: "RT_1".to_owned(),
-        status: IngressStatus::Publishing,
-        started_ns,
-        ended_ns: 0,
-    };
-    t.engine.put_egress(Vec::from_iter(there.then_some(egress)));
+    let since = at(0);
+    t.engine.put_egress(Vec::from_iter(there.then(|| testing::egress("EG_1", (&room.name(), &room.sid), since, None))));
+    let ingress = testing::ingress(("IN_1", "RT_1"), (&room.name(), &room.sid), since, None);
     t.engine.put_ingress(Vec::from_iter(there.then_some(ingress)));
 }
 
@@ -156,4 +142,114 @@ async fn a_livekit_whose_egresses_cannot_be_listed_is_no_fault_while_none_goes_o
     t.livekit_says(&room.egress("egress_started", "EG_1", at(60), None)).await.expect("taken in");
     t.clock.set(at(90));
     t.pipeline.reconciler.round().await.expect_err("now it matters");
+}
+
+/// The events about an egress that were found out, by type, with the ids.
+async fn found(t: &TestPlane) -> Vec<(&'static str, Event)> {
+    let sources = [
+        ("syn:EG_1:egress_started", "egress_started"),
+        ("syn:EG_1:egress_ended", "egress_ended"),
+        ("syn:EG_1:0:recording_available", "recording_available"),
+    ];
+    let mut found = Vec::new();
+    for (source, kind) in sources {
+        let told = t.plane.parts().events.of_source(SERVER_CLUSTER, source, kind).await.expect("reads");
+        found.extend(told.map(|event| (kind, event)));
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_egress_of_which_livekit_told_nothing_is_recorded_billed_and_told_with_its_recording() {
+    let t = TestPlane::new().await;
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    t.livekit_says(&room.started()).await.expect("taken in");
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    rounds_at(&t, [30]).await;
+    let name = room.name();
+    let egress = |ended| testing::egress("EG_1", (&name, &room.sid), at(40), ended);
+    t.engine.put_egress(vec![egress(None)]);
+    rounds_at(&t, [330]).await;
+    let running = span(&t, "egress", "EG_1").await;
+    assert!(running.is_open() && running.session_id.is_some(), "{running:?}");
+    assert_eq!(found(&t).await.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["egress_started"]);
+    t.engine.put_egress(vec![egress(Some(at(345)))]);
+    rounds_at(&t, [360]).await;
+    let found = found(&t).await;
+    assert_eq!(found.len(), 3, "{found:#?}");
+    for (kind, event) in &found {
+        assert!(event.body.contains(r#""synthetic":true"#) && event.seq.is_some(), "{kind}: {}", event.body);
+        assert!(event.body.contains(r#""name":"standup""#) || !event.body.contains('~'), "{kind}: {}", event.body);
+    }
+    assert!(found[2].1.body.contains(r#""location":"https://storage.example/standup.mp4""#), "{}", found[2].1.body);
+    assert_eq!((fact(&t).await.value, fact(&t).await.metadata.billable), (305.0, true));
+    let gaps: Vec<_> = session(&t, "RM_1").await.gaps.into_iter().map(|gap| (gap.missing, gap.subject)).collect();
+    let gap = |missing: &str| (missing.to_owned(), "EG_1".to_owned());
+    assert_eq!(gaps, [gap("egress_started"), gap("egress_ended")]);
+    // Said once more it is no news.
+    rounds_at(&t, [390, 690, 720]).await;
+    assert_eq!(session(&t, "RM_1").await.gaps.len(), 2);
+}
+
+#[tokio::test]
+async fn an_egress_whose_whole_life_fell_between_two_looks_is_billed_and_its_recording_told() {
+    let t = TestPlane::new().await;
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    t.livekit_says(&room.started()).await.expect("taken in");
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    rounds_at(&t, [30]).await;
+    t.engine.put_egress(vec![testing::egress("EG_1", (&room.name(), &room.sid), at(40), Some(at(100)))]);
+    rounds_at(&t, [330]).await;
+    assert_eq!(found(&t).await.len(), 3);
+    assert_eq!(fact(&t).await.value, 60.0);
+}
+
+#[tokio::test]
+async fn what_ended_before_a_livekit_was_looked_at_first_is_none_of_pulses() {
+    let t = TestPlane::new().await;
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    t.engine.put_egress(vec![testing::egress("EG_1", (&room.name(), &room.sid), at(0), Some(at(10)))]);
+    rounds_at(&t, [60, 360, 660]).await;
+    assert_eq!(found(&t).await.len(), 0);
+    let known = t.plane.parts().intervals.of_key(SERVER_CLUSTER, "egress", "EG_1").await.expect("reads");
+    assert_eq!(known, None);
+}
+
+#[tokio::test]
+async fn the_recording_of_an_egress_whose_end_was_lost_is_told_and_livekits_own_word_corrects_it() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    rounds_at(&t, [30]).await;
+    t.engine.put_egress(vec![testing::egress("EG_1", (&room.name(), &room.sid), at(0), Some(at(50)))]);
+    rounds_at(&t, [60]).await;
+    let synthetic = event(&t, "syn:EG_1:0:recording_available", "recording_available").await;
+    assert_eq!((fact(&t).await.value, fact(&t).await.metadata.billable), (50.0, true));
+    let mut ended = room.egress("egress_ended", "EG_1", at(0), Some(at(50)));
+    ended["egressInfo"]["fileResults"] =
+        serde_json::json!([{ "filename": "a.mp4", "size": "1000", "location": "https://storage.example/a.mp4" }]);
+    t.livekit_says(&ended).await.expect("taken in");
+    let real = event(&t, "EV_egress_ended_EG_1:0", "recording_available").await;
+    assert!(real.body.contains(&format!(r#""corrects":"{}""#, synthetic.id)), "{}", real.body);
+}
+
+/// A list that is none closes nothing, of whatever it is a list.
+#[tokio::test]
+async fn a_list_of_egresses_or_ingresses_that_fails_stalls_or_is_cut_off_closes_neither() {
+    for method in ["list_egress", "list_ingress"] {
+        for course in [Course::Fails(EngineError::Timeout), Course::Truncates, Course::Stalls] {
+            let t = TestPlane::new().await;
+            let room = told(&t).await;
+            list(&t, &room, true);
+            rounds_at(&t, [30]).await;
+            list(&t, &room, false);
+            t.engine.course(method, course.clone());
+            for seconds in [60, 90, 120, 150, 180] {
+                t.clock.set(at(seconds));
+                let round = t.pipeline.reconciler.round().now_or_never();
+                assert!(!matches!(round, Some(Ok(()))), "{method} {course:?} was taken for a list");
+            }
+            assert!(both(&t).await.iter().all(Interval::is_open), "{method} {course:?} closed something");
+        }
+    }
 }

@@ -126,6 +126,31 @@ async fn the_end_of_a_room_of_which_livekit_did_not_tell_ends_its_people_and_is_
 }
 
 #[tokio::test]
+async fn a_sign_of_life_between_two_lists_without_a_room_keeps_it_and_its_people() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [30, 60]).await;
+    // A list that was made while the room moved to another node.
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [90]).await;
+    t.clock.set(at(118));
+    t.livekit_says(&room.joined("PA_2", "bob", at(118))).await.expect("taken in");
+    rounds_at(&t, [120]).await;
+    assert_eq!(session(&t, "RM_1").await.ended_at(), None, "bob has come in between");
+    for sid in ["PA_1", "PA_2"] {
+        assert!(connection(&t, sid).await.is_open(), "{sid}");
+        assert!(synthetic(&t, sid, "participant_left").await.is_none(), "{sid} is told to have left");
+    }
+    // Gone all the same: it takes two lists that were begun after bob came.
+    rounds_at(&t, [150]).await;
+    assert_eq!(session(&t, "RM_1").await.ended_at(), None, "missing once closes nothing");
+    rounds_at(&t, [180]).await;
+    assert!(session(&t, "RM_1").await.ended_at().is_some());
+    let bob = connection(&t, "PA_2").await;
+    assert!(bob.evidence.end().is_some_and(|end| end > at(118)), "{bob:?}");
+}
+
+#[tokio::test]
 async fn a_room_of_which_livekit_told_nothing_is_recorded_with_its_people() {
     let t = TestPlane::new().await;
     let customer = t.customer("acme").await;
@@ -324,4 +349,49 @@ async fn no_lost_end_is_off_by_more_than_a_round() {
             );
         }
     }
+}
+
+/// Of a connection of which LiveKit told nothing at all, that is found which lasted for a round; shorter ones may fall between
+/// two rounds, and are not billed.
+#[tokio::test]
+async fn no_connection_of_a_round_or_longer_goes_unseen_though_nothing_was_told_of_it() {
+    const ROUND: u64 = 30;
+    let dice = SeededEntropy::new(11);
+    let roll = |most: u64| {
+        let mut bytes = [0; 8];
+        dice.fill(&mut bytes);
+        u64::from_be_bytes(bytes) % most
+    };
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    // One after another: a join and a leave that are both lost hide each other from whoever only counts.
+    let guests: Vec<(String, u64, u64)> = (0..40)
+        .map(|guest| {
+            let joined = 1 + guest * 180 + roll(30);
+            (format!("PA_g{guest}"), joined, joined + 1 + roll(60))
+        })
+        .collect();
+    for now in 1..=40 * 180 {
+        t.clock.set(at(now));
+        let there = guests.iter().filter(|(_, joined, left)| (*joined..*left).contains(&now));
+        let there = there.map(|(sid, joined, _)| person(sid, sid, at(*joined)));
+        show(&t, &room, there.chain([alice()]).collect());
+        if now % ROUND == 0 {
+            t.pipeline.reconciler.round().await.expect("LiveKit answers");
+        }
+    }
+    let mut unseen = Vec::new();
+    for (sid, joined, left) in &guests {
+        let found = t.plane.parts().intervals.of_key(SERVER_CLUSTER, "participant", sid).await.expect("reads");
+        let Some(found) = found else {
+            unseen.push(left - joined);
+            continue;
+        };
+        let (start, end) = (found.evidence.start(), found.evidence.end().expect("it has ended"));
+        assert_eq!(start, Some(at(*joined)), "LiveKit says when it began");
+        let error = end.since(at(*left)).max(at(*left).since(end));
+        assert!(error <= Duration::from_secs(ROUND), "{sid} left at {left} and {error:?} is billed wrongly");
+    }
+    assert!(!unseen.is_empty(), "no connection was short enough to show anything");
+    assert!(unseen.iter().all(|length| *length < ROUND), "unseen, in seconds: {unseen:?}");
 }

@@ -9,9 +9,12 @@ use super::{
         Room, Segments, Source, Stream, Track,
     },
 };
-use crate::model::event_data::{
-    EgressData, EgressKind, EventData, FileResult, ImagesResult, IngressAudio, IngressData, IngressVideo,
-    ParticipantData, PermissionData, RoomData, RoomEndReason, SegmentsResult, StreamResult, TrackData,
+use crate::{
+    media::room,
+    model::event_data::{
+        EgressData, EgressKind, EventData, FileResult, ImagesResult, IngressAudio, IngressData, IngressVideo,
+        ParticipantData, PermissionData, RoomData, RoomEndReason, SegmentsResult, StreamResult, TrackData,
+    },
 };
 
 /// What customers read of a body. Of a kind that this version does not know they read the room's name and who the
@@ -34,6 +37,22 @@ pub(super) fn of(kind: &EventKind, body: Body) -> EventData {
         ingress: ingress_info.0.and_then(ingress),
         recording: None,
     }
+}
+
+/// Takes LiveKit's names of rooms out of its explanations; `wire_room` is the room that all is about.
+pub(super) fn without_wire_names(data: &mut EventData, wire_room: Option<&str>) {
+    let owner = wire_room.and_then(room::split).map(|(project, _)| project);
+    explanations(data).for_each(|text| *text = room::without_wire_names(text, owner));
+}
+
+/// What LiveKit says in words of its own, which may name rooms as it knows them.
+fn explanations(data: &mut EventData) -> impl Iterator<Item = &mut String> {
+    let egress = data.egress.iter_mut().flat_map(|egress| {
+        let streams = egress.streams.iter_mut().map(|stream| &mut stream.error);
+        [&mut egress.error, &mut egress.details].into_iter().chain(streams)
+    });
+    let ingress = data.ingress.iter_mut().map(|ingress| &mut ingress.error);
+    egress.chain(ingress).flatten()
 }
 
 fn only_name(room: Room) -> Option<RoomData> {
@@ -111,7 +130,7 @@ fn track_of(track: Track) -> Option<TrackData> {
     })
 }
 
-fn egress(egress: Egress) -> Option<EgressData> {
+pub(super) fn egress(egress: Egress) -> Option<EgressData> {
     let kind = egress_kind(&egress);
     Some(EgressData {
         livekit_id: egress.egress_id.0?,
@@ -215,7 +234,7 @@ fn images(images: Images) -> ImagesResult {
     }
 }
 
-fn ingress(ingress: Ingress) -> Option<IngressData> {
+pub(super) fn ingress(ingress: Ingress) -> Option<IngressData> {
     let state: IngressState = ingress.state.0.unwrap_or_default();
     Some(IngressData {
         livekit_id: ingress.ingress_id.0?,

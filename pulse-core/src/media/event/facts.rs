@@ -154,7 +154,7 @@ fn connection(participant: &Participant) -> Option<ParticipantFacts> {
     })
 }
 
-fn egress(egress: &Egress) -> Option<EgressFacts> {
+pub(super) fn egress(egress: &Egress) -> Option<EgressFacts> {
     Some(EgressFacts {
         id: egress.egress_id.0.clone()?,
         wire_room: egress.room_name.0.clone(),
@@ -166,7 +166,7 @@ fn egress(egress: &Egress) -> Option<EgressFacts> {
     })
 }
 
-fn ingress(ingress: &Ingress) -> Option<IngressFacts> {
+pub(super) fn ingress(ingress: &Ingress) -> Option<IngressFacts> {
     let state = ingress.state.0.as_ref();
     Some(IngressFacts {
         id: ingress.ingress_id.0.clone()?,

@@ -74,7 +74,7 @@ pub(super) fn read(body: &[u8]) -> Result<Body, InvalidEvent> {
 /// `livekit.Room`.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Room {
+pub(crate) struct Room {
     pub(super) sid: Id,
     pub(super) name: RoomName,
     pub(super) metadata: Metadata,
@@ -99,7 +99,7 @@ pub(super) struct Room {
 /// `livekit.ParticipantInfo`.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Participant {
+pub(crate) struct Participant {
     pub(super) sid: Id,
     pub(super) identity: Identity,
     pub(super) name: Name,
@@ -166,7 +166,7 @@ pub(super) struct Job {
 /// results are skipped.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Egress {
+pub(crate) struct Egress {
     #[serde(alias = "egress_id")]
     pub(super) egress_id: Id,
     #[serde(alias = "room_id")]
@@ -291,7 +291,7 @@ pub(super) struct Images {
 /// `livekit.IngressInfo`.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Ingress {
+pub(crate) struct Ingress {
     #[serde(alias = "ingress_id")]
     pub(super) ingress_id: Id,
     pub(super) name: Name,

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    model::event_data::{EgressStatus, IngressStatus, ParticipantKind},
+    model::event_data::{EgressKind, EgressStatus, IngressStatus, ParticipantKind},
     outbound::AddressPolicy,
     secret::Secret,
     time::{ManualClock, Timestamp},
@@ -62,20 +62,24 @@ fn http(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// What LiveKit would have sent had it been asked in protobuf.
-fn protobuf<T: Message + serde::de::DeserializeOwned>(method: &str, note: &str) -> Vec<u8> {
-    let message: T = serde_json::from_value(recorded(method, note).1).unwrap();
-    http(200, "application/protobuf", &message.encode_to_vec())
+/// An answer of Twirp.
+fn json(body: &str) -> Vec<u8> {
+    http(200, "application/json", body.as_bytes())
+}
+
+/// What LiveKit answered.
+fn answered(method: &str, note: &str) -> Vec<u8> {
+    json(&recorded(method, note).1.to_string())
 }
 
 #[tokio::test]
 async fn recorded_lists_are_read_with_what_pulse_uses_and_without_their_secrets() {
     let room = WireRoom::heard("prj_00000000000000000000000000~fixture".to_owned());
     let (livekit, _) = answering(vec![
-        protobuf::<wire::ListRoomsResponse>("ListRooms", "all rooms"),
-        protobuf::<wire::ListParticipantsResponse>("ListParticipants", "one publisher"),
-        protobuf::<wire::ListEgressResponse>("ListEgress", "complete"),
-        protobuf::<wire::ListIngressResponse>("ListIngress", "list"),
+        answered("ListRooms", "all rooms"),
+        answered("ListParticipants", "one publisher"),
+        answered("ListEgress", "complete"),
+        answered("ListIngress", "list"),
     ])
     .await;
     let rooms = livekit.list_rooms(None).await.unwrap();
@@ -86,10 +90,16 @@ async fn recorded_lists_are_read_with_what_pulse_uses_and_without_their_secrets(
     assert_eq!((alice.identity.as_str(), alice.kind, alice.active), ("alice", ParticipantKind::Standard, true));
     assert_eq!(alice.sid, "PA_HqtpV9wUVDXT");
     let egress = livekit.list_egress(false).await.unwrap();
-    assert_eq!((egress[0].status, egress[0].room.as_ref()), (EgressStatus::Complete, Some(&room)));
-    assert_eq!((egress[0].started_ns, egress[0].ended_ns), (1_795_459_454_019_424_736, 1_795_459_457_155_702_221));
+    let facts = &egress[0].facts;
+    assert_eq!((facts.status, facts.kind), (EgressStatus::Complete, EgressKind::TrackComposite));
+    assert_eq!(facts.wire_room.as_deref(), Some(room.as_str()));
+    assert_eq!(facts.started_at_ns, Some(1_795_459_454_019_424_736));
+    assert_eq!(facts.ended_at_ns, Some(1_795_459_457_155_702_221));
+    assert!(egress[0].data.segments[0].size.is_some(), "{egress:?}");
     let ingress = livekit.list_ingress().await.unwrap();
-    assert_eq!((ingress[0].status, &ingress[0].room), (IngressStatus::Inactive, &room));
+    let facts = &ingress[0].facts;
+    assert_eq!((facts.status, facts.wire_room.as_deref()), (IngressStatus::Inactive, Some(room.as_str())));
+    assert_eq!(facts.resource_id, None, "it was never used");
     let shown = format!("{rooms:?}{participants:?}{egress:?}{ingress:?}");
     let turn_password = recorded("ListRooms", "all rooms").1["rooms"][0]["turn_password"].clone();
     let stream_key = recorded("ListIngress", "list").1["items"][0]["stream_key"].clone();
@@ -101,8 +111,8 @@ async fn recorded_lists_are_read_with_what_pulse_uses_and_without_their_secrets(
 
 #[tokio::test]
 async fn each_call_can_do_just_that_for_a_minute() {
-    let empty = || http(200, "application/protobuf", b"");
-    let (livekit, mut heard) = answering(vec![empty(), empty(), empty(), empty(), empty()]).await;
+    let answers = [r#"{"rooms":[]}"#, r#"{"participants":[]}"#, "{}", r#"{"items":[]}"#, r#"{"items":[]}"#];
+    let (livekit, mut heard) = answering(answers.map(json).to_vec()).await;
     let room = WireRoom::heard("r".to_owned());
     livekit.list_rooms(None).await.unwrap();
     livekit.list_participants(&room).await.unwrap();
@@ -120,7 +130,7 @@ async fn each_call_can_do_just_that_for_a_minute() {
         let request = heard.recv().await.unwrap();
         let text = String::from_utf8_lossy(&request);
         assert!(text.starts_with(&format!("POST /twirp/livekit.{method} HTTP/1.1\r\n")), "{text}");
-        assert!(text.contains("content-type: application/protobuf\r\n"), "{text}");
+        assert!(text.contains("content-type: application/json\r\n"), "{text}");
         let token = text.lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap();
         let claims = token::decode_signed(&signer(String::new()), token).unwrap().livekit;
         assert_eq!(claims.video, grants, "{method}");
@@ -146,10 +156,10 @@ fn recorded_refusals_are_told_apart() {
     assert_eq!(of("StopEgress", "stop again"), EngineError::Other { code, message });
 }
 
-fn answer(status: u16, body: impl Into<bytes::Bytes>) -> Answer {
+fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
     Answer {
         status: http::StatusCode::from_u16(status).unwrap(),
-        headers: HeaderMap::new(),
+        headers: http::HeaderMap::new(),
         body: body.into(),
         truncated: false,
         peer: ([127, 0, 0, 1], 1).into(),
@@ -172,46 +182,108 @@ fn what_stands_between_pulse_and_livekit_is_not_taken_for_livekit() {
 /// Somebody who is not in a list counts as gone, so a list that lost its end must never be taken for a whole one.
 #[tokio::test]
 async fn a_list_that_may_have_lost_its_end_is_no_list() {
-    let one = wire::Room { sid: "RM_1".to_owned(), ..wire::Room::default() };
-    let two = wire::ListRoomsResponse { rooms: vec![one.clone(), one] }.encode_to_vec();
-    let half = &two[..two.len() / 2];
-    assert_eq!(wire::ListRoomsResponse::decode(half).unwrap().rooms.len(), 1, "half of it reads like a shorter list");
-    let cut = http(200, "application/protobuf", &two);
-    let endless = [b"HTTP/1.1 200 X\r\nContent-Type: application/protobuf\r\n\r\n", half].concat();
-    let chunked = [
-        format!(
-            "HTTP/1.1 200 X\r\nContent-Type: application/protobuf\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
-            half.len()
-        )
-        .as_bytes(),
-        half,
-    ]
-    .concat();
-    for (answer, what) in [
-        (cut[..cut.len() - half.len()].to_vec(), "shorter than its length"),
-        (endless, "without a length"),
-        (chunked, "without its last chunk"),
-        (http(200, "application/protobuf", &two[..two.len() - 1]), "cut within an element"),
-        (http(200, "text/html", b""), "an empty page"),
-    ] {
-        let (livekit, _) = answering(vec![answer]).await;
-        assert!(livekit.list_rooms(None).await.is_err(), "{what}");
+    let two = r#"{"rooms":[{"sid":"RM_1","name":"a"},{"sid":"RM_2","name":"b"}]}"#;
+    let whole = json(two);
+    let endless = |body: &str| format!("HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n{body}").into_bytes();
+    let mut refused = vec![
+        (http(200, "text/html", b"{\"rooms\":[]}"), "a page".to_owned()),
+        (json(""), "nothing".to_owned()),
+        (json("{}"), "an object without the list, which LiveKit names when it is empty".to_owned()),
+        (json(r#"{"rooms":null}"#), "no list".to_owned()),
+        (json(r#"{"participants":[]}"#), "a list of something else".to_owned()),
+        (json(&two.replace("]}", "]} ]")), "more than a list".to_owned()),
+    ];
+    for cut in 1..two.len() {
+        refused.push((whole[..whole.len() - cut].to_vec(), format!("{cut} bytes shorter than its length")));
+        refused.push((json(&two[..two.len() - cut]), format!("cut {cut} bytes before its end")));
+        refused.push((endless(&two[..two.len() - cut]), format!("without a length, {cut} bytes too short")));
     }
+    for (answer, what) in refused {
+        let (livekit, _) = answering(vec![answer]).await;
+        let listed = livekit.list_rooms(None).await;
+        assert!(listed.is_err(), "{what}: {listed:?}");
+    }
+    let (livekit, _) = answering(vec![endless(two)]).await;
+    assert_eq!(livekit.list_rooms(None).await.unwrap().len(), 2, "it says itself where it ends");
 }
 
 #[tokio::test]
 async fn pages_of_a_list_are_put_together() {
     let page = |id: &str, next: &str| {
-        let egress = wire::EgressInfo { egress_id: id.to_owned(), ..wire::EgressInfo::default() };
-        let token = wire::TokenPagination { token: next.to_owned() };
-        let listed = wire::ListEgressResponse { items: vec![egress], next_page_token: Some(token) };
-        http(200, "application/protobuf", &listed.encode_to_vec())
+        json(&format!(r#"{{"items":[{{"egress_id":"{id}"}}],"next_page_token":{{"token":"{next}"}}}}"#))
     };
     let (livekit, mut heard) = answering(vec![page("EG_1", "more"), page("EG_2", "")]).await;
-    let ids: Vec<String> = livekit.list_egress(false).await.unwrap().into_iter().map(|egress| egress.id).collect();
+    let listed = livekit.list_egress(false).await.unwrap();
+    let ids: Vec<String> = listed.into_iter().map(|egress| egress.facts.id).collect();
     assert_eq!(ids, ["EG_1", "EG_2"]);
     heard.recv().await.unwrap();
     assert!(String::from_utf8_lossy(&heard.recv().await.unwrap()).contains("more"), "the next page was not asked for");
+}
+
+/// A server that answers every request with a page and the word that there is another one.
+async fn endless_pages(page: &'static str) -> (LiveKit, Arc<std::sync::atomic::AtomicUsize>) {
+    crate::boot::open::install_cryptography();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            stream.read(&mut request).await.unwrap();
+            counted.fetch_add(page.len(), std::sync::atomic::Ordering::Relaxed);
+            // Who has enough hangs up.
+            drop(stream.write_all(&json(page)).await);
+        }
+    });
+    let policy = AddressPolicy::only(vec!["127.0.0.0/8".parse().unwrap()]);
+    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(NOW)));
+    // A customer's has to speak TLS, and has the same bounds.
+    let livekit = LiveKit::own(Outbound::new(policy), signer(format!("ws://{address}/")), clock);
+    (LiveKit { bounds: Bounds::TENANT, ..livekit }, sent)
+}
+
+/// A customer's LiveKit may be anything: its lists are read row by row, and no further than so many rows and bytes.
+#[tokio::test]
+async fn a_customers_list_without_an_end_is_refused_before_it_fills_the_memory() {
+    let rows = |count: usize| format!(r#"{{"rooms":[{}]}}"#, vec!["{}"; count].join(","));
+    assert_eq!(Page::<Room>::read(rows(100).as_bytes(), 100).unwrap().rows, [], "rows of nobody are left out");
+    assert!(Page::<Room>::read(rows(101).as_bytes(), 100).is_none());
+
+    let page: &'static str = Box::leak(
+        format!(r#"{{"items":[{}{{}}],"next_page_token":{{"token":"more"}}}}"#, "{},".repeat(10_000)).into_boxed_str(),
+    );
+    let (livekit, sent) = endless_pages(page).await;
+    let unreadable = EngineError::Unreadable("it is too large");
+    assert_eq!(livekit.list_egress(false).await, Err(unreadable), "rows of nobody count by their bytes");
+    let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(sent < Bounds::TENANT.bytes + 2 * page.len(), "{sent} bytes were asked for");
+
+    let named: &'static str = Box::leak(
+        format!(
+            r#"{{"items":[{}{{}}],"next_page_token":{{"token":"more"}}}}"#,
+            r#"{"egress_id":"EG_1"},"#.repeat(Bounds::TENANT.rows / 2)
+        )
+        .into_boxed_str(),
+    );
+    let (livekit, _) = endless_pages(named).await;
+    let too_long = EngineError::Unreadable("it is no list of that kind, or too long");
+    assert_eq!(livekit.list_egress(false).await, Err(too_long));
+}
+
+/// What a webhook may not bring along a list may not either.
+#[tokio::test]
+async fn texts_of_a_list_have_the_bounds_of_the_webhooks() {
+    let long = "x".repeat(100_000);
+    let (livekit, _) = answering(vec![json(&format!(
+        r#"{{"participants":[{{"sid":"{long}","identity":"a"}},{{"sid":"PA_1","identity":"{long}","name":"{long}"}}]}}"#
+    ))])
+    .await;
+    let room = WireRoom::heard("r".to_owned());
+    let listed = livekit.list_participants(&room).await.unwrap();
+    assert_eq!(listed.len(), 1, "an id that is too long is none");
+    assert_eq!((listed[0].identity.len(), listed[0].name.len()), (0, 256));
 }
 
 #[tokio::test]

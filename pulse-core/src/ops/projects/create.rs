@@ -22,6 +22,7 @@ use crate::{
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope},
     ops::{diff::target, endpoints, keys},
+    reconcile,
     repo::Document,
     secret::SecretText,
     store::{Batch, schema},
@@ -172,6 +173,9 @@ impl Operation for CreateProject {
         org.require_in(&mut batch);
         project.insert_into(&mut batch)?;
         key.insert_into(&mut batch)?;
+        if project.livekit_credentials.is_some() {
+            reconcile::watch(cx.parts, &id_text, &mut batch).await?;
+        }
         // Of a new project, the endpoint's own guard is this one.
         let followed = endpoints::follow(cx, &project, &self.webhook_url.clone().into(), &mut batch).await?;
         if followed.touched.is_none() {

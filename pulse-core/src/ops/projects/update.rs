@@ -23,6 +23,7 @@ use crate::{
     op::{Cx, Meta, Method, Operation, Planned, Scope},
     ops::endpoints,
     patch::Patch,
+    reconcile,
     repo::Document,
     secret::SecretText,
     store::{Batch, schema},
@@ -192,6 +193,9 @@ impl Operation for UpdateProject {
         if after == before && batch.is_empty() {
             let project = before.view(followed.active);
             return Ok(Planned::read(UpdatedProject { project, webhook_secret: None }));
+        }
+        if after.livekit_credentials.is_some() && before.livekit_credentials.is_none() {
+            reconcile::watch(cx.parts, &self.id.to_string(), &mut batch).await?;
         }
         after.updated_at = cx.now;
         let after = after.replaced_in(&mut batch)?;
