@@ -153,13 +153,13 @@ async fn updates_merge_null_clears_and_a_stale_version_is_refused() {
     let made = create(&t, &c, full).await.expect("creates");
     let id = made["id"].as_str().expect("an id");
     let update = async |body: Value| on(&t, &c, "endpoints.update", id, body).await;
-    let moved = update(json!({ "url": "https://new.example/", "version": 1 })).await.expect("updates");
+    let moved = update(json!({ "url": "https://hooks.example/new", "version": 1 })).await.expect("updates");
     assert_eq!(
         (&moved["url"], &moved["version"], &moved["headers"]),
-        (&json!("https://new.example/"), &json!(2), &json!(["x"]))
+        (&json!("https://hooks.example/new"), &json!(2), &json!(["x"]))
     );
     assert_eq!(refused(update(json!({ "description": "late", "version": 1 })).await), Code::VersionMismatch);
-    let same = update(json!({ "url": "https://new.example/" })).await.expect("changes nothing");
+    let same = update(json!({ "url": "https://hooks.example/new" })).await.expect("changes nothing");
     assert_eq!(same["version"], 2, "what changes nothing makes no version");
     let null = json!({ "description": null, "event_types": null, "headers": null, "schedule": null, "rate": null, "timeout_seconds": null, "max_in_flight": null });
     let cleared = update(null).await.expect("clears");
@@ -180,6 +180,32 @@ async fn updates_merge_null_clears_and_a_stale_version_is_refused() {
     assert_eq!(refused(t.plane.execute(&call, &delete).await), Code::VersionMismatch);
     call.if_match = Some(3);
     t.plane.execute(&call, &delete).await.expect("the current version");
+}
+
+#[tokio::test]
+async fn header_values_are_not_taken_to_a_server_that_they_were_not_given_for() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    let full = json!({ "url": URL, "headers": { "authorization": "Bearer of-hooks" } });
+    let id = create(&t, &c, full).await.expect("creates")["id"].as_str().expect("an id").to_owned();
+    let update = async |body: Value| on(&t, &c, "endpoints.update", &id, body).await;
+    let sealed = stored(&t, &id).await.headers;
+    for elsewhere in ["https://evil.example/in", "http://hooks.example/in", "https://hooks.example:8443/in"] {
+        let refused = update(json!({ "url": elsewhere })).await;
+        let said = refused.as_ref().expect_err("refuses");
+        assert!(said.to_string().contains("must be given anew or cleared") && said.hint_text().contains("headers"));
+        assert_eq!(bad_fields(refused), ["headers"], "{elsewhere}");
+    }
+    assert_eq!((get(&t, &c, &id).await["url"].as_str(), stored(&t, &id).await.headers), (Some(URL), sealed.clone()));
+    // The same server, however it is written, keeps them.
+    let path = update(json!({ "url": "https://HOOKS.example:443/other" })).await.expect("the same server");
+    assert_eq!((&path["headers"], stored(&t, &id).await.headers), (&json!(["authorization"]), sealed.clone()));
+    let moved = json!({ "url": "https://new.example/", "headers": { "authorization": "Bearer of-new" } });
+    update(moved).await.expect("with its headers");
+    assert_ne!(stored(&t, &id).await.headers, sealed);
+    let bare = update(json!({ "url": "https://other.example/", "headers": null })).await.expect("without any");
+    assert_eq!(bare["headers"], json!([]));
+    update(json!({ "url": "https://third.example/" })).await.expect("there is nothing to take along");
 }
 
 #[tokio::test]

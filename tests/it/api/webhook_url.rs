@@ -11,7 +11,7 @@ use pulse_core::{
 use pulse_tests::plane::{Customer, TestPlane, operator};
 use serde_json::{Value, json};
 
-use super::refused;
+use super::{bad_fields, refused};
 
 const URL: &str = "https://hooks.example/in";
 
@@ -86,6 +86,29 @@ async fn the_field_follows_the_endpoint() {
     t.send(&c.caller, "endpoints.delete", &path, "", "").await.expect("deletes");
     let after = project(&t, &c).await;
     assert_eq!((&after["webhook_url"], &after["webhook_active"]), (&Value::Null, &json!(false)));
+}
+
+#[tokio::test]
+async fn the_field_takes_no_headers_to_another_server() {
+    let t = TestPlane::new().await;
+    let c = t.customer("a").await;
+    update(&t, &c, json!({ "webhook_url": URL })).await;
+    let id = endpoints(&t, &c).await[0]["id"].as_str().expect("an id").to_owned();
+    let path = [("id", id.as_str())];
+    let body = json!({ "headers": { "authorization": "Bearer of-hooks" } }).to_string();
+    t.send(&c.caller, "endpoints.update", &path, "", &body).await.expect("updates");
+    let own = c.id().to_string();
+    let body = json!({ "webhook_url": "https://evil.example/in" }).to_string();
+    let refused = t.send(&operator(), "projects.update", &[("id", &own)], "", &body).await;
+    let said = refused.as_ref().expect_err("refuses");
+    assert!(said.to_string().contains(&id) && said.hint_text().contains(&id), "{said:?}");
+    assert_eq!(bad_fields(refused), ["webhook_url"]);
+    assert_eq!(endpoints(&t, &c).await[0]["url"], URL);
+    let near = update(&t, &c, json!({ "webhook_url": "https://hooks.example/other" })).await;
+    assert_eq!(near["webhook_url"], "https://hooks.example/other");
+    let body = json!({ "url": "https://new.example/", "headers": null }).to_string();
+    t.send(&c.caller, "endpoints.update", &path, "", &body).await.expect("moves");
+    assert_eq!(project(&t, &c).await["webhook_url"], "https://new.example/");
 }
 
 #[tokio::test]

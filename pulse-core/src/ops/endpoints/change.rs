@@ -32,7 +32,7 @@ pub struct UpdateEndpoint {
     /// The project; a project's key implies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<ProjectId>,
-    /// Where events are sent.
+    /// Where events are sent. Another scheme, host or port needs `headers` in the same request when some are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<WebhookUrl>,
     /// What it is for.
@@ -70,6 +70,19 @@ impl UpdateEndpoint {
         faults.extend(self.headers.set().into_iter().flat_map(draft::header_faults));
         faults.extend(draft::bound_faults(self.timeout_seconds.set().copied(), self.max_in_flight.set().copied()));
         faults
+    }
+
+    /// Header values are secrets of the server for which they were given, and are shown to nobody: who may change the
+    /// address must not be able to have them sent elsewhere.
+    fn headers_fault(&self, endpoint: &Endpoint) -> Option<Fault> {
+        let url = self.url.as_ref().filter(|url| draft::moves(endpoint, url))?;
+        let stored = endpoint.headers.as_ref().filter(|_| self.headers.is_absent())?;
+        let detail = format!(
+            "must be given anew or cleared together with the url: the values of {} were given for {}, not for {url}",
+            stored.names.join(", "),
+            endpoint.url,
+        );
+        Some(Fault::new("headers", "required", detail))
     }
 
     fn apply(&self, cx: &Cx<'_>, endpoint: &mut Endpoint) -> Result<()> {
@@ -147,6 +160,11 @@ impl Operation for UpdateEndpoint {
             return Err(Error::invalid(faults));
         }
         let before = read_to_change(cx, self.id).await?;
+        if let Some(fault) = self.headers_fault(&before) {
+            return Err(Error::invalid(vec![fault]).hint(
+                "Send headers in the same request, with every value anew, or as null to send none to the new address.",
+            ));
+        }
         let mut after = before.clone();
         self.apply(cx, &mut after)?;
         if after == before {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use url::Url;
+
 use crate::{
     deliver::{
         dispatch::{headers_place, secret_place},
@@ -33,6 +35,13 @@ const MAX_IN_FLIGHT: u32 = 256;
 pub(crate) fn url_fault(parts: &Parts, field: &str, url: &WebhookUrl) -> Option<Fault> {
     let refusal = parts.outbound.policy().check_url(&url.as_str().parse().ok()?, Trust::Tenant).err()?;
     Some(Fault::new(field, refusal.code(), refusal.to_string()))
+}
+
+/// Whether what is stored for the endpoint would go to a server that it was not given for: another scheme, host or port.
+pub(super) fn moves(endpoint: &Endpoint, url: &WebhookUrl) -> bool {
+    let origin = |url: &WebhookUrl| url.as_str().parse::<Url>().map(|url| url.origin());
+    // What cannot be read is nowhere that is known.
+    !matches!((origin(&endpoint.url), origin(url)), (Ok(from), Ok(to)) if from == to)
 }
 
 /// Every fault of headers that a customer adds.

@@ -1,8 +1,8 @@
 //! The endpoint of a project's `webhook_url`: it comes, changes and goes with the field, in the same batch.
 
-use super::{Draft, Endpoint, end, take_place};
+use super::{Draft, Endpoint, draft::moves, end, take_place};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{endpoint::EndpointState, project::Project, text::WebhookUrl},
     op::Cx,
     patch::Patch,
@@ -31,6 +31,17 @@ impl Followed {
     }
 }
 
+/// The refusal to send an endpoint's headers to a server that they were not given for: this request cannot give others.
+fn headers_stay(endpoint: &Endpoint) -> Error {
+    let detail = format!(
+        "is another server, and the headers of endpoint {} were given for {}: move the endpoint itself, and give its \
+         headers anew or clear them",
+        endpoint.id, endpoint.url,
+    );
+    Error::invalid_field("webhook_url", "headers_required", detail)
+        .hint(format!("PUT /v1/webhooks/endpoints/{} with url and headers; webhook_url follows.", endpoint.id))
+}
+
 /// Adds to the batch what a patch of `webhook_url` means for the project's endpoint. A project that is made in the same
 /// batch has none yet; the batch holds on to what it looked at.
 pub(crate) async fn follow(
@@ -52,6 +63,9 @@ pub(crate) async fn follow(
         }
         (Patch::Set(url), Some(endpoint)) if endpoint.url == *url => {
             Ok(Followed { touched: None, ..Followed::by(endpoint) })
+        }
+        (Patch::Set(url), Some(endpoint)) if endpoint.headers.is_some() && moves(&endpoint, url) => {
+            Err(headers_stay(&endpoint))
         }
         (Patch::Set(url), Some(endpoint)) => {
             let changed = Endpoint { url: url.clone(), updated_at: cx.now, ..endpoint }.replaced_in(batch)?;

@@ -52,7 +52,8 @@ pub struct UpdateProject {
     /// All labels anew.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub labels: Patch<Labels>,
-    /// Where its webhooks go: makes or moves the webhook endpoint of this field; `null` deletes it.
+    /// Where its webhooks go: makes or moves the webhook endpoint of this field; `null` deletes it. One that sends headers
+    /// of its own moves to another scheme, host or port only by a change of the endpoint, with its headers anew.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub webhook_url: Patch<WebhookUrl>,
     /// Where its recordings go, whole, credentials included.
