@@ -31,6 +31,7 @@ fn general(code: Code, retry_after: Option<u64>) -> Option<String> {
         Code::Unauthenticated => {
             "Give a token that is still good: --token-file FILE, PULSE_TOKEN, or a context; pulse help targets."
         }
+        Code::Banned => "Lift the ban with pulse ban delete, or wait until it ends.",
         Code::NotFound => "Check how it is named; the list commands show what you can see.",
         Code::NoRoute => "A server lists its paths: pulse api GET /openapi.json --jq '.paths | keys'.",
         Code::MethodNotAllowed => "A server lists its methods: pulse api GET /openapi.json --jq '.paths'.",
@@ -71,6 +72,9 @@ mod tests {
         "GET /ready",
         "content type application",
         "with force",
+        "DELETE /",
+        "POST /",
+        "PUT /",
         "without a cursor",
         "the answer lists",
     ];

@@ -34,7 +34,7 @@ pub const MEANINGS: &[(u8, &str)] = &[
     (9, "rate limited, after retries"),
     (FINDING, "a finding that was asked for with --fail-on"),
     (PARTLY, "part of a batch failed"),
-    (AWAITED_FAILED, "what was awaited failed; changes were rolled back"),
+    (AWAITED_FAILED, "what was awaited failed (a rotation is rolled back)"),
     (INTERRUPTED, "interrupted"),
 ];
 
@@ -152,6 +152,11 @@ impl Failure {
     /// The stable word.
     pub fn code(&self) -> &str {
         &self.0.code
+    }
+
+    /// The fault of this field and of this kind, if it is one of those that were found.
+    pub fn fault(&self, field: &str, code: &str) -> Option<&Fault> {
+        self.0.faults.iter().find(|fault| fault.field == field && fault.code == code)
     }
 
     /// The sentence.

@@ -17,7 +17,11 @@ fn named(path: &Path) -> String {
 
 /// The bytes of a file, or of stdin for `-`.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    let name = named(path);
+    read(path, &named(path))
+}
+
+/// The same, of something that is called `name` when it cannot be read.
+fn read(path: &Path, name: &str) -> Result<Vec<u8>, Failure> {
     let failed = |cause: std::io::Error| Failure::usage(format!("{name} cannot be read: {cause}"));
     let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
@@ -33,15 +37,23 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// The text of a file, or of stdin for `-`.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(bytes(path)?).map_err(|_| Failure::usage(format!("{} is not UTF-8", named(path))))
+    text_called(path, &named(path))
+}
+
+fn text_called(path: &Path, name: &str) -> Result<String, Failure> {
+    String::from_utf8(read(path, name)?).map_err(|_| Failure::usage(format!("{name} is not UTF-8")))
 }
 
 /// A secret from a file or stdin, without the line end that editors put there.
 pub fn secret(path: &Path) -> Result<Secret, Failure> {
-    let text = text(path)?;
+    secret_called(path, &named(path))
+}
+
+/// The same, for a path that is not repeated when it cannot be read.
+pub fn secret_called(path: &Path, name: &str) -> Result<Secret, Failure> {
+    let text = text_called(path, name)?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() || secret.chars().any(char::is_control) {
-        let name = named(path);
         return Err(Failure::usage(format!("{name} does not hold a secret in one line")));
     }
     Ok(Secret::new(secret))

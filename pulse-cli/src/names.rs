@@ -188,7 +188,10 @@ pub async fn ban(
     room: Option<&RoomName>,
 ) -> Result<BanId, Failure> {
     if let Ok(id) = text.parse() {
-        return Ok(id);
+        return match room {
+            None => Ok(id),
+            Some(_) => Err(Failure::usage("--room cannot be used with the id of a ban, which says its room itself")),
+        };
     }
     refuse_curl(client, "ban", text)?;
     let identity = text.parse().map_err(|fault| Failure::usage(format!("the identity {text:?} {fault}")))?;
@@ -238,9 +241,27 @@ pub async fn endpoint(client: &Client, project: ProjectId, text: &str) -> Result
         return Ok(id);
     }
     refuse_curl(client, "endpoint", text)?;
+    let found = endpoints_with_url(client, project, text).await?;
+    only_endpoint(project, text, found).map(|endpoint| endpoint.id)
+}
+
+/// The endpoint of the project that has this URL; none when there is none.
+pub async fn endpoint_with_url(
+    client: &Client,
+    project: ProjectId,
+    url: &str,
+) -> Result<Option<EndpointView>, Failure> {
+    let found = endpoints_with_url(client, project, url).await?;
+    if found.is_empty() { Ok(None) } else { only_endpoint(project, url, found).map(Some) }
+}
+
+async fn endpoints_with_url(client: &Client, project: ProjectId, url: &str) -> Result<Vec<EndpointView>, Failure> {
     let list = ListEndpoints { project_id: Some(project), ..ListEndpoints::default() };
-    let found = matching(client, list, |endpoint| endpoint.url.as_str() == text).await?;
+    matching(client, list, |endpoint| endpoint.url.as_str() == url).await
+}
+
+fn only_endpoint(project: ProjectId, url: &str, found: Vec<EndpointView>) -> Result<EndpointView, Failure> {
     let shown = |endpoint: &EndpointView| Found { id: endpoint.id.to_string(), name: endpoint.url.to_string() };
     let hint = format!("pulse webhook endpoint list --project {project}");
-    only("endpoint", text, found, shown, &format!(" in project {project}"), &hint).map(|endpoint| endpoint.id)
+    only("endpoint", url, found, shown, &format!(" in project {project}"), &hint)
 }

@@ -171,9 +171,54 @@ impl TypedValueParser for SecretPath {
     }
 }
 
+/// The name of a header, and where its value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The name of the header.
+    pub name: String,
+    /// The file or the variable that holds the value.
+    pub place: String,
+}
+
+/// A parser for [`Header`]. What is not written so may hold the value itself, so nothing of it is repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderParser;
+
+impl TypedValueParser for HeaderParser {
+    type Value = Header;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Header, clap::Error> {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let parts = value.to_str().and_then(|text| text.split_once('='));
+        if let Some((name, place)) = parts.filter(|(name, _)| is_name(name)) {
+            return Ok(Header { name: name.to_owned(), place: place.to_owned() });
+        }
+        let flag = arg.map(ToString::to_string).unwrap_or_default();
+        let message = format!("not written as {flag}: the value of a header is never a flag's value\n");
+        Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_a_name_and_a_place_and_what_is_neither_is_not_repeated() {
+        let read = |text: &str| {
+            let flag = Arg::new("h").long("header-from").value_name("NAME=FILE").value_parser(HeaderParser);
+            let command = Command::new("x").arg(flag);
+            let matches = command.try_get_matches_from(["x", "--header-from", text]);
+            matches.map(|mut found| found.remove_one("h")).map_err(|error| error.to_string())
+        };
+        let header = Header { name: "X-Auth".to_owned(), place: "a=b".to_owned() };
+        assert_eq!(read("X-Auth=a=b"), Ok(Some(header)));
+        for secret in ["Bearer-visible-nowhere", "Authorization: Bearer visible-nowhere=="] {
+            let refused = read(secret).unwrap_err();
+            assert!(refused.contains("--header-from <NAME=FILE>") && !refused.contains("visible"), "{refused}");
+        }
+    }
 
     #[test]
     fn a_secret_in_the_place_of_its_file_is_refused_and_not_repeated() {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use pulse_core::{
     deliver::event_filter::EventTypeFilter,
     id::{EndpointId, ProjectId},
+    model::endpoint::EndpointView,
     ops::endpoints::{
         CreateEndpoint, CreatedEndpoint, DeleteEndpoint, DisableEndpoint, EnableEndpoint, GetEndpoint, ListEndpoints,
         PauseEndpoint, ResumeEndpoint, RotateSecret, UpdateEndpoint,
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     args::{
         VersionedChange,
-        values::{Rate, Span},
+        values::{Header, Rate, Span},
         webhook::endpoint::{self, Clearable, Endpoint, Secret, Sending, Which},
     },
     client::{CallOptions, Client},
@@ -135,7 +136,7 @@ fn options(change: &VersionedChange) -> CallOptions {
 
 /// Only one option can have stdin.
 fn check_stdin(sending: &Sending, secret: Option<&Secret>) -> Result<(), Failure> {
-    let headers = sending.header_from.iter().filter(|(_, file)| file == "-").count();
+    let headers = sending.header_from.iter().filter(|header| header.place == "-").count();
     let own = secret.and_then(|secret| secret.secret_file.as_ref()).is_some_and(|path| path.as_os_str() == "-");
     if headers + usize::from(own) > 1 { Err(Failure::usage("only one option can read stdin")) } else { Ok(()) }
 }
@@ -147,12 +148,14 @@ fn headers(session: &Session, sending: &Sending) -> Result<Option<BTreeMap<Strin
         None => Ok(()),
         Some(_) => Err(Failure::usage(format!("the header {name} is given twice"))),
     };
-    for (name, file) in &sending.header_from {
-        add(name, input::secret(Path::new(file))?.expose())?;
+    // Where a value is said to stand may be the value itself, by mistake: it is not repeated.
+    for Header { name, place } in &sending.header_from {
+        let value = input::secret_called(Path::new(place), &format!("the file of --header-from {name}"))?;
+        add(name, value.expose())?;
     }
-    for (name, variable) in &sending.header_env {
-        let value = session.env.get(variable).filter(|value| !value.is_empty());
-        add(name, value.ok_or_else(|| Failure::usage(format!("the variable {variable} is not set")))?)?;
+    for Header { name, place } in &sending.header_env {
+        let value = session.env.get(place).filter(|value| !value.is_empty());
+        add(name, value.ok_or_else(|| Failure::usage(format!("the variable of --header-env {name} is not set")))?)?;
     }
     Ok(Some(headers).filter(|headers| !headers.is_empty()))
 }
@@ -174,11 +177,17 @@ fn given(secret: &Secret) -> Result<Option<SecretText>, Failure> {
 }
 
 async fn create(session: &Session, args: endpoint::Create) -> Outcome {
-    let sinks = sinks::plan(session, &args.secret.sinks)?;
     check_stdin(&args.sending, Some(&args.secret))?;
     let client = session.client().await?;
     let of = &args.of;
     let project = names::project_or_own(session, client, of.project.as_deref(), of.org.as_deref()).await?;
+    if args.if_not_exists
+        && !client.is_curl()
+        && let Some(found) = names::endpoint_with_url(client, project, args.url.as_str()).await?
+    {
+        return show_existing(session, &found);
+    }
+    let sinks = sinks::plan(session, &args.secret.sinks)?;
     let op = CreateEndpoint {
         project_id: Some(project),
         url: args.url,
@@ -200,6 +209,17 @@ async fn create(session: &Session, args: endpoint::Create) -> Outcome {
     if let Some(id) = made {
         session.printer.advice(&format!("pulse webhook test {id} --project {project} --wait tries it."));
     }
+    DONE
+}
+
+/// Shows what `--if-not-exists` found. Its secret was shown when it was made; the sinks get none.
+fn show_existing(session: &Session, found: &EndpointView) -> Outcome {
+    session.printer.document(&VIEW, found)?;
+    session.printer.advice(&format!(
+        "It was there already, and its secret is not shown again: pulse webhook endpoint rotate-secret {} --project {} \
+         makes another.",
+        found.id, found.project_id
+    ));
     DONE
 }
 
@@ -249,7 +269,13 @@ async fn update(session: &Session, args: endpoint::Update) -> Outcome {
         max_in_flight: patch(sending.max_in_flight, clears(Clearable::MaxInFlight)),
         version: None,
     };
-    session.printer.answer(&VIEW, client.call(&op, options(&args.change)).await?)?;
+    let answer = client.call(&op, options(&args.change)).await.map_err(|failure| {
+        if failure.fault("headers", "required").is_none() {
+            return failure;
+        }
+        failure.hint("Give every header again with --header-from or --header-env, or send none with --clear headers.")
+    })?;
+    session.printer.answer(&VIEW, answer)?;
     DONE
 }
 

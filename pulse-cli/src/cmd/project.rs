@@ -219,7 +219,16 @@ async fn update(session: &Session, args: project::Update) -> Outcome {
         version: None,
     };
     let options = CallOptions::from(&args.change);
-    session.printer.answer(&VIEW, client.call(&op, options).await?)?;
+    let answer = client.call(&op, options).await.map_err(|failure| {
+        if failure.fault("webhook_url", "headers_required").is_none() {
+            return failure;
+        }
+        failure.hint(format!(
+            "Move the endpoint, and the project follows: pulse webhook endpoint update ENDPOINT --project {id} --url URL \
+             with --header-from or --header-env for every header, or with --clear headers."
+        ))
+    })?;
+    session.printer.answer(&VIEW, answer)?;
     DONE
 }
 

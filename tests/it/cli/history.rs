@@ -157,4 +157,14 @@ fn a_ban_is_made_listed_and_lifted_by_identity_or_id() {
     let run = cli.run(&["ban", "delete", "eve", "--project", "standup", "-o", "json"]);
     assert_eq!((run.code, run.error()["code"].as_str()), (2, Some("ambiguous_name")), "{}", run.shown());
     assert!(run.error()["hint"].as_str().is_some_and(|hint| hint.contains("--room")), "{}", run.shown());
+    let id = cli.ok(&["ban", "list", "--project", "standup", "--identity", "eve", "--jq", ".[0].id"]);
+    let delete = ["ban", "delete", id.trim_matches('"'), "--project", "standup"];
+    let both = cli.run(&[&delete[..], &["--room", "standup-of-another-day"]].concat());
+    assert_eq!(
+        (both.code, both.stderr.contains("--room")),
+        (2, true),
+        "a room that is not looked at: {}",
+        both.shown()
+    );
+    assert_eq!(cli.run(&delete).code, 0);
 }

@@ -127,6 +127,73 @@ fn a_header_s_value_comes_from_a_file_or_a_variable_and_never_twice() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_its_file_or_variable_is_not_repeated() {
+    let cli = customer();
+    cli.ok(&["webhook", "endpoint", "create", URL, "--project", "standup", "-q"]);
+    let create = ["webhook", "endpoint", "create", URL, "--project", "standup"];
+    let rotate = ["webhook", "endpoint", "rotate-secret", URL, "--project", "standup", "--yes"];
+    for (command, more) in [
+        (&create[..], &["--secret-file", "whsec_visiblevisiblevisiblevisible"][..]),
+        (&rotate, &["--secret-file", "whsec_visiblevisiblevisiblevisible"]),
+        (&create, &["--header-from", "Authorization=visible"]),
+        (&create, &["--header-from", "Authorization: Bearer visible"]),
+        (&create, &["--header-env", "Authorization=visible"]),
+        (&create, &["--header-env", "Authorization: Bearer visible=="]),
+    ] {
+        for form in ["table", "json"] {
+            let run = cli.run(&[command, more, &["-o", form]].concat());
+            assert_eq!(run.code, 2, "{}", run.shown());
+            assert!(!run.stderr.contains("visible") && !run.stdout.contains("visible"), "{}", run.shown());
+        }
+    }
+}
+
+#[test]
+fn headers_are_given_again_when_an_endpoint_moves_and_the_advice_says_how() {
+    let cli = customer().env("HOOK_AUTH", "Bearer visible-nowhere");
+    cli.ok(&["project", "update", "standup", "--webhook-url", URL, "-q"]);
+    let update = |more: &[&str]| {
+        let base = ["webhook", "endpoint", "update", URL, "--project", "standup", "-o", "json"];
+        cli.run(&[&base[..], more].concat())
+    };
+    assert_eq!(update(&["--header-env", "Authorization=HOOK_AUTH"]).code, 0);
+    let moved = update(&["--url", "https://new.example/in"]);
+    let hint = moved.error()["hint"].as_str().expect("a hint").to_owned();
+    assert_eq!((moved.code, moved.error()["errors"][0]["field"].as_str()), (2, Some("headers")), "{}", moved.shown());
+    assert!(hint.contains("--header-env") && hint.contains("--clear headers"), "{hint}");
+    let project = cli.run(&["project", "update", "standup", "--webhook-url", "https://new.example/in", "-o", "json"]);
+    let hint = project.error()["hint"].as_str().expect("a hint").to_owned();
+    assert!(hint.contains("pulse webhook endpoint update ENDPOINT"), "{hint}");
+    assert_eq!(project.code, 2, "{}", project.shown());
+    let both = update(&["--url", "https://new.example/in", "--header-env", "Authorization=HOOK_AUTH"]);
+    assert_eq!(both.json()["headers"], serde_json::json!(["authorization"]), "{}", both.shown());
+}
+
+#[test]
+fn an_endpoint_that_is_there_is_shown_and_not_made_twice() {
+    let cli = customer();
+    let create = ["webhook", "endpoint", "create", URL, "--project", "standup", "--if-not-exists"];
+    let create = |more: &[&str]| cli.run(&[&create[..], more].concat());
+    let first = create(&["-o", "json", "--secret-to-file", "s.txt"]).json();
+    // A pipeline that is run again says the same, and neither fails for the file nor has another secret.
+    let again = create(&["-o", "json", "--secret-to-file", "s.txt"]);
+    assert_eq!(
+        (again.code, &again.json()["id"], again.json().get("secret")),
+        (0, &first["id"], None),
+        "{}",
+        again.shown()
+    );
+    assert!(again.stderr.is_empty(), "{}", again.shown());
+    let read = create(&[]);
+    assert!(read.code == 0 && read.stderr.contains("pulse webhook endpoint rotate-secret ep_"), "{}", read.shown());
+    let count = ["webhook", "endpoint", "list", "--project", "standup", "--jq", "length"];
+    assert_eq!(cli.ok(&count), "1");
+    // Without it a second is made; then nobody can tell which is meant.
+    cli.ok(&["webhook", "endpoint", "create", URL, "--project", "standup", "-q"]);
+    assert_eq!((create(&["-o", "json"]).code, cli.ok(&count).as_str()), (2, "2"));
+}
+
+#[test]
 fn a_question_says_what_hangs_on_the_answer() {
     let cli = customer();
     cli.ok(&["webhook", "endpoint", "create", URL, "--project", "standup", "-q"]);
@@ -135,6 +202,9 @@ fn a_question_says_what_hangs_on_the_answer() {
     let run = cli.run_at_terminal(&delete, "Delete endpoint", "n\n");
     assert!(run.stdout.contains("1 delivery pending"), "{}", run.stdout);
     assert_eq!(cli.ok(&["webhook", "endpoint", "list", "--project", "standup", "--jq", "length"]), "1");
+    let rotate = ["webhook", "endpoint", "rotate-secret", URL, "--project", "standup"];
+    let run = cli.run_at_terminal(&rotate, "Rotate the signing secret", "n\n");
+    assert!(run.stdout.contains("1 delivery pending"), "{}", run.stdout);
 }
 
 /// A daemon over a store of its own, and a command line that asks it, with a project `standup`.

@@ -12,7 +12,7 @@ use pulse_core::{
 use crate::{
     args::{
         Change, Of, Paging, Sinks, VersionedChange,
-        values::{Rate, Span, pair},
+        values::{Header, HeaderParser, Rate, SecretPath, Span},
     },
     complete,
 };
@@ -63,11 +63,11 @@ pub struct Sending {
     #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
     pub events: Vec<EventTypePattern>,
     /// A header to send along, with its value from a file or, with -, from stdin; may be given several times
-    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
-    pub header_from: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = HeaderParser)]
+    pub header_from: Vec<Header>,
     /// A header to send along, with its value from a variable; may be given several times
-    #[arg(long, value_name = "NAME=VARIABLE", value_parser = pair)]
-    pub header_env: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=VARIABLE", value_parser = HeaderParser)]
+    pub header_env: Vec<Header>,
     /// When failed deliveries are tried again: default, plan, or seconds with commas between
     #[arg(long, value_name = "WAITS")]
     pub schedule: Option<Schedule>,
@@ -98,6 +98,9 @@ pub struct Create {
     pub sending: Sending,
     #[command(flatten)]
     pub secret: Secret,
+    /// If the project has one with this URL, show it, without its secret, instead of making another
+    #[arg(long, help_heading = "Options")]
+    pub if_not_exists: bool,
     #[command(flatten, next_help_heading = "Options")]
     pub change: Change,
 }
@@ -107,7 +110,7 @@ pub struct Create {
 #[command(next_help_heading = "Sinks")]
 pub struct Secret {
     /// A file with a signing secret to use, or - for stdin; a new one is made when not said
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = SecretPath::SIGNING)]
     pub secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub sinks: Sinks,
@@ -159,7 +162,8 @@ pub enum Clearable {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("something").required(true).multiple(true).args([
     "url", "description", "events", "header_from", "header_env", "schedule", "rate", "timeout", "max_in_flight", "clear",
-])), after_long_help = "Types and headers are set all anew.
+])), after_long_help = "Types and headers are set all anew. With another scheme, host or port in --url, headers must be given again or
+cleared: their values were given for the server before.
 
 Examples:
   pulse webhook endpoint update ep_01J... --project standup --url https://new.example/hooks

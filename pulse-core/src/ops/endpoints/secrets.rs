@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CreatedEndpoint, cut, draft, read_to_change, replacing};
+use super::{CreatedEndpoint, PENDING, cut, draft, pending, read_to_change, replacing};
 use crate::{
     access::Permission,
     deliver::sign::{MAX_SECRETS, SigningSecret},
@@ -107,6 +107,7 @@ impl Operation for RotateSecret {
         let Planned { output, batch, trail, .. } = replacing(cx, &before, after).await?;
         let secret = Some(SecretText::new(secret.text().expose()));
         let planned = Planned::write(CreatedEndpoint { endpoint: output, secret }, batch, trail);
-        Ok(planned.touching("endpoints", 1))
+        // What waits is signed with both secrets until the overlap is over, and with the new one alone afterwards.
+        Ok(planned.touching(PENDING, pending(cx, before.id).await?))
     }
 }
