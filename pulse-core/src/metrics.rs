@@ -48,8 +48,10 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// Attempts under way.
     pub deliveries_in_flight: IntGauge,
-    /// Deliveries that wait, counted up to 100,000.
+    /// Deliveries that wait, for endpoints that are sent to, counted up to 100,000.
     pub deliveries_queued: IntGauge,
+    /// Deliveries that wait for endpoints that are not sent to, counted up to 100,000.
+    pub deliveries_parked: IntGauge,
     /// Seconds for which the longest waiting delivery has been due, over endpoints that are sent to.
     pub deliveries_oldest: IntGauge,
     /// Deliveries that Pulse put aside because of a fault of its own. Any wants a look.
@@ -124,7 +126,14 @@ impl Metrics {
             attempt_seconds: histogram("pulse_webhook_attempt_seconds", "Seconds of an attempt", seconds)?,
             deliveries: counters("pulse_webhook_deliveries_total", "Deliveries that ended", &["status"])?,
             deliveries_in_flight: gauge("pulse_webhook_attempts_in_flight", "Attempts under way")?,
-            deliveries_queued: gauge("pulse_webhook_deliveries_queued", "Deliveries that wait, up to 100,000")?,
+            deliveries_queued: gauge(
+                "pulse_webhook_deliveries_queued",
+                "Deliveries that wait, for endpoints that are sent to, up to 100,000",
+            )?,
+            deliveries_parked: gauge(
+                "pulse_webhook_deliveries_parked",
+                "Deliveries that wait for endpoints that are not sent to, up to 100,000",
+            )?,
             deliveries_oldest: gauge(
                 "pulse_webhook_deliveries_oldest_seconds",
                 "For how long the longest waiting delivery has been due",

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{keyring::Outdated, pepper::Digest},
     boot::forget_replaced_token,
+    deliver::dispatch::{Backlog, backlog},
     error::Result,
     model::{api_key::ApiKey, key_use::KeyUse},
     pipeline::Pipeline,
@@ -108,9 +109,11 @@ pub async fn forget(plane: &ControlPlane, stopping: &CancellationToken) -> Resul
 /// Counts what waits and what was put aside.
 pub async fn gauge(plane: &ControlPlane) -> Result<()> {
     let parts = plane.parts();
-    let (queued, quarantined) = parts.deliveries.count(COUNTED).await?;
+    let Backlog { queued, parked } = backlog(parts, COUNTED).await?;
+    let quarantined = parts.deliveries.count_quarantined(COUNTED).await?;
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     parts.metrics.deliveries_queued.set(number(queued));
+    parts.metrics.deliveries_parked.set(number(parked));
     parts.metrics.deliveries_quarantined.set(number(quarantined));
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The dispatcher: sends what is due, each delivery under a lease of its own, and writes down what came of it.
 //!
 //! - A permit comes before a claim: nothing is taken out of the queue that cannot be sent at once.
-//! - Every claim has a token; only its holder ends it. An endpoint's state is read again after the claim.
+//! - Every claim has a token; only its holder ends it. It is committed only while the endpoint is as it was read for it.
+//! - What waits for an endpoint that is not sent to is parked: it takes no place, and is not looked at again until something
+//!   has changed.
 //! - Places are shared fairly: over projects first, then over a project's endpoints; an endpoint has a cap of its own, a
 //!   project a quarter of all places, and a fifth of all is kept for first attempts.
 //! - A breaker leaves a receiver alone that hangs or fails; a pace keeps to the rate that the customer gave. Neither
@@ -10,6 +12,7 @@
 //! - A panic in an attempt is a fault of Pulse like any other: the place is given back and the delivery waits.
 
 mod attempt;
+mod backlog;
 mod book;
 mod claim;
 mod endpoint;
@@ -33,6 +36,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    backlog::{Backlog, backlog},
     endpoint::{headers_place, open_secret, secret_place},
     notices::{DISABLED, EXHAUSTED, NoticeData},
 };
@@ -84,6 +88,8 @@ pub struct Dispatcher {
     cut: CancellationToken,
     prepared: endpoint::Cache,
     ward: health::Ward,
+    /// For endpoints that belong into the ward.
+    search: Mutex<health::Search>,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -106,6 +112,7 @@ impl Dispatcher {
             cut: CancellationToken::new(),
             prepared: endpoint::Cache::default(),
             ward: health::Ward::default(),
+            search: Mutex::default(),
         })
     }
 
@@ -226,6 +233,7 @@ impl Dispatcher {
             }
         }
         self.write_health().await?;
+        self.look_for_untold().await?;
         self.give_notices().await
     }
 }

@@ -228,7 +228,8 @@ impl Recorder<'_> {
             Delivery::new(event, endpoint.id, FIRST.to_owned(), Priority::First, self.now, self.parts.steady());
         let slot = self.dispatcher.and_then(|dispatcher| dispatcher.reserve(endpoint));
         let Some(slot) = slot else {
-            outbox.waiting.push(endpoint.id);
+            // A paused one is not looked at for each event: it is when it goes on.
+            outbox.waiting.extend((endpoint.state == EndpointState::Active).then_some(endpoint.id));
             return delivery.insert_into(batch);
         };
         slot.lease(&mut delivery, self.parts);

@@ -6,7 +6,7 @@ use crate::{
     id::{EndpointId, ProjectId},
     model::endpoint::{Endpoint, EndpointHealth, EndpointState, MAX_ENDPOINTS},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Collection, Scan, SharedStore, schema},
+    store::{Collection, Order, Position, Scan, SharedStore, schema},
 };
 
 impl Document for Endpoint {
@@ -72,6 +72,18 @@ impl Endpoints {
     pub async fn of_webhook_url(&self, project: ProjectId) -> Result<Option<Endpoint>> {
         let found = self.0.find(Endpoint::COLLECTION, "of_project", &[project.to_string().into()]).await?;
         found.map(Endpoint::from_stored).transpose()
+    }
+
+    /// Up to `limit` endpoints' health behind that position, and where the next ones begin. What does not decode is passed by.
+    pub async fn health_page(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<EndpointHealth>, Option<Position>)> {
+        let scan = Scan::new(EndpointHealth::COLLECTION, schema::PRIMARY, Vec::new());
+        let rows = self.0.scan(Scan { order: Order::Ascending, limit, after, ..scan }).await?;
+        let read = rows.rows.into_iter().filter_map(|row| EndpointHealth::from_stored(row).ok());
+        Ok((read.collect(), rows.next))
     }
 
     /// How the endpoint has been doing.

@@ -11,6 +11,7 @@ mod jumps;
 mod media;
 mod metering;
 mod notices;
+mod parked;
 mod races;
 mod receivers;
 mod reconciler;

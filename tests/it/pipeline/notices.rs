@@ -116,6 +116,30 @@ async fn deliveries_that_are_given_up_are_told_once_an_hour_with_their_number_an
 }
 
 #[tokio::test]
+async fn what_was_given_up_before_a_restart_is_told_after_it() {
+    let mut stage = Stage::new(Action::status(500)).await;
+    stage.happen().await;
+    stage.happen().await;
+    assert_eq!(stage.counts(), [exhausted(1)], "the second is told when the hour is over");
+    // Nothing more is tried for the endpoint: nothing brings it to mind.
+    stage
+        .t
+        .send(&stage.customer.caller, "endpoints.disable", &[("id", &stage.of_it.id.to_string())], "", "{}")
+        .await
+        .expect("disables");
+    let next = TestPlane::started_over(stage.t.store.clone(), 2).await.expect("starts");
+    for _ in 0..3 {
+        work(&next).await;
+    }
+    assert_eq!(stage.counts().len(), 1, "told within the hour");
+    next.advance(HOUR).await;
+    for _ in 0..3 {
+        work(&next).await;
+    }
+    assert_eq!(stage.counts(), [exhausted(1), exhausted(1)]);
+}
+
+#[tokio::test]
 async fn what_is_given_up_of_pulses_own_events_is_not_told_again() {
     let mut stage = Stage::new(Action::status(500)).await;
     stage.other.behave(Action::status(500));

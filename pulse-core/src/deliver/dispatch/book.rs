@@ -72,6 +72,8 @@ pub(super) struct Found<'a> {
     pub(super) others: usize,
     /// When the next delivery is due, and whether it may be a first attempt.
     pub(super) next: Option<(Duration, bool)>,
+    /// Nothing is sent to it as things stood in this epoch of the caches: what waits stays as it is.
+    pub(super) parked: Option<u64>,
 }
 
 /// What an endpoint waits for.
@@ -87,6 +89,9 @@ enum Stage {
     Looking { again: Option<Duration> },
     /// It has as many attempts under way as it may, or its project has: until one ends.
     Blocked,
+    /// What waits for it is not sent, as things stood in this epoch of the caches: it was paused or disabled, or its project
+    /// suspended. It takes no place and is not looked at again until the epoch is another or somebody says that it has work.
+    Parked { epoch: u64 },
 }
 
 /// What is known of an endpoint.
@@ -145,7 +150,7 @@ impl Entry {
         let waits = match self.stage {
             Stage::Idle => false,
             Stage::Until(at) => at <= now,
-            Stage::Ready { .. } | Stage::Looking { .. } | Stage::Blocked => true,
+            Stage::Ready { .. } | Stage::Looking { .. } | Stage::Blocked | Stage::Parked { .. } => true,
         };
         !waits && self.breaker.state() == BreakerState::Closed && self.in_flight < self.cap
     }
@@ -197,7 +202,7 @@ impl Book {
         entry.first |= first;
         match entry.stage {
             Stage::Until(known) if known <= at => {}
-            Stage::Idle | Stage::Until(_) => self.wait_until(id, at),
+            Stage::Idle | Stage::Until(_) | Stage::Parked { .. } => self.wait_until(id, at),
             Stage::Looking { again } => {
                 entry.stage = Stage::Looking { again: Some(again.map_or(at, |known| known.min(at))) }
             }
@@ -205,6 +210,18 @@ impl Book {
             // Whoever looks will see it.
             Stage::Ready { .. } | Stage::Blocked => {}
         }
+    }
+
+    /// The same, of what was seen in the store while the caches were in this epoch: a parked endpoint stays so within one.
+    pub(super) fn saw_work(&mut self, id: EndpointId, at: Duration, first: bool, epoch: u64) {
+        if !self.is_parked(id, epoch) {
+            self.has_work(id, at, first);
+        }
+    }
+
+    /// Whether the endpoint is known to be parked in this epoch.
+    pub(super) fn is_parked(&self, id: EndpointId, epoch: u64) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Parked { epoch })
     }
 
     fn wait_until(&mut self, id: EndpointId, at: Duration) {
@@ -364,7 +381,7 @@ impl Book {
                 // Its rate was not known when the place was taken.
                 entry.pace.spend(entry.rate, now);
             }
-            entry.stage = Stage::Idle;
+            entry.stage = found.parked.map_or(Stage::Idle, |epoch| Stage::Parked { epoch });
             entry.pace.give_back(entry.rate, unused);
             if pick.probe && unused > 0 {
                 entry.breaker.probe_was_not_made(now);
@@ -445,7 +462,7 @@ impl Book {
             return;
         }
         self.entries.retain(|_, entry| {
-            let idle = entry.in_flight == 0 && entry.stage == Stage::Idle;
+            let idle = entry.in_flight == 0 && matches!(entry.stage, Stage::Idle | Stage::Parked { .. });
             !idle || entry.breaker.state() != BreakerState::Closed || now.saturating_sub(entry.touched) < REMEMBERED
         });
         self.keep = LOOK_AFTER.max(self.entries.len() * 2);

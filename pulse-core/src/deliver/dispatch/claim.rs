@@ -47,23 +47,26 @@ struct Claimed {
     leased: Vec<(Delivery, Option<Sent>)>,
     /// When the next delivery is due (monotonic), and whether it may be a first attempt.
     next: Option<(Duration, bool)>,
+    /// The epoch of the caches in which nothing is sent to the endpoint.
+    parked: Option<u64>,
 }
 
 impl Dispatcher {
     /// Makes one claim and begins the attempts. When it fails, the places are given back and the endpoint is looked at again a
     /// little later.
     pub(super) async fn claim(self: Arc<Self>, pick: Pick) {
-        let Claimed { endpoint, leased, next } = match AssertUnwindSafe(self.try_claim(pick)).catch_unwind().await {
-            Ok(Ok(claimed)) => claimed,
-            failed => {
-                let error = failed.ok().and_then(Result::err);
-                tracing::warn!(endpoint = %pick.endpoint, ?error, "a claim failed");
-                let again = self.parts().clock.monotonic().saturating_add(rounds::EVERY);
-                Claimed { next: Some((again, true)), ..Claimed::default() }
-            }
-        };
+        let Claimed { endpoint, leased, next, parked } =
+            match AssertUnwindSafe(self.try_claim(pick)).catch_unwind().await {
+                Ok(Ok(claimed)) => claimed,
+                failed => {
+                    let error = failed.ok().and_then(Result::err);
+                    tracing::warn!(endpoint = %pick.endpoint, ?error, "a claim failed");
+                    let again = self.parts().clock.monotonic().saturating_add(rounds::EVERY);
+                    Claimed { next: Some((again, true)), ..Claimed::default() }
+                }
+            };
         let firsts = leased.iter().filter(|(delivery, _)| is_first(delivery)).count();
-        let found = Found { endpoint: endpoint.as_deref(), firsts, others: leased.len() - firsts, next };
+        let found = Found { endpoint: endpoint.as_deref(), firsts, others: leased.len() - firsts, next, parked };
         self.book.lock().looked(pick, &found, self.parts().clock.monotonic());
         for (delivery, event) in leased {
             let first = pick.firsts_only || is_first(&delivery);
@@ -80,29 +83,25 @@ impl Dispatcher {
 
     async fn try_claim(&self, pick: Pick) -> Result<Claimed> {
         let parts = self.parts();
+        // Before anything is read: what is changed after the look belongs to a later epoch.
+        let epoch = parts.keyring.epoch();
         let Some(endpoint) = parts.endpoints.find(pick.endpoint).await?.map(Arc::new) else {
             // It was deleted while one of its deliveries was under way, or was being recorded.
             cancel_if_gone(parts, pick.endpoint).await?;
             return Ok(Claimed::default());
         };
-        if !self.sends_to(&endpoint).await? || self.stopping.is_cancelled() {
-            // What waits stays as it is; whoever changes the endpoint gives a hint.
+        if self.stopping.is_cancelled() {
             return Ok(Claimed { endpoint: Some(endpoint), ..Claimed::default() });
+        }
+        if !sends_to(parts, &endpoint).await? {
+            return Ok(Claimed { endpoint: Some(endpoint), parked: Some(epoch), ..Claimed::default() });
         }
         let (steady, now) = (parts.steady(), parts.clock.monotonic());
         let due = parts.deliveries.due(pick.endpoint, steady, pick.places, pick.firsts_only).await?;
         let next = due.next.map(|at| (now.saturating_add(at.since(steady)), due.next_is_first));
         let leased = self.take(due.rows, &endpoint).await?;
         fault::point("claim.after_mark").await?;
-        Ok(Claimed { endpoint: Some(endpoint), leased, next })
-    }
-
-    /// Whether anything is sent to the endpoint now.
-    async fn sends_to(&self, endpoint: &Endpoint) -> Result<bool> {
-        if endpoint.state != EndpointState::Active {
-            return Ok(false);
-        }
-        Ok(self.parts().keyring.tenant(endpoint.project_id).await?.is_some_and(|tenant| delivers(&tenant)))
+        Ok(Claimed { endpoint: Some(endpoint), leased, next, parked: None })
     }
 
     /// Puts these rows under leases, in one commit; when some of them have changed in the meantime, one by one. Gives
@@ -178,6 +177,14 @@ impl Dispatcher {
         self.finish(&delivery, endpoint, &ended).await;
         drop(slot);
     }
+}
+
+/// Whether anything is sent to the endpoint now; what waits for one that is not sent to is parked.
+pub(super) async fn sends_to(parts: &Parts, endpoint: &Endpoint) -> Result<bool> {
+    if endpoint.state != EndpointState::Active {
+        return Ok(false);
+    }
+    Ok(parts.keyring.tenant(endpoint.project_id).await?.is_some_and(|tenant| delivers(&tenant)))
 }
 
 /// Whether the next attempt of a delivery is its first.

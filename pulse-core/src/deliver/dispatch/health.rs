@@ -10,10 +10,10 @@ use crate::{
     deliver::breaker::BreakerState,
     error::Result,
     id::EndpointId,
-    model::endpoint::{Endpoint, EndpointHealth, EndpointState},
+    model::endpoint::{Endpoint, EndpointHealth, EndpointState, hour_of},
     parts::Wakes,
     repo::Document,
-    store::{Batch, CommitMode, Outcome},
+    store::{Batch, CommitMode, Outcome, Position},
 };
 
 /// An endpoint is switched off that has failed for so long...
@@ -24,10 +24,34 @@ const FAILING_ATTEMPTS: u64 = 20;
 const STEP: usize = 100;
 /// How many endpoints' health is kept in memory.
 const KEPT: usize = 10_000;
+/// How many endpoints' health is looked at at once for something that was not told.
+const SEARCHED: usize = 500;
 
 /// Health that was read or changed lately; `true`: it is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Ward(pub(super) Mutex<HashMap<EndpointId, (EndpointHealth, bool)>>);
+
+/// How far the search for what was given up and not told has come.
+#[derive(Debug)]
+pub(super) enum Search {
+    /// All were looked at in this hour since 1970.
+    Done { hour: i64 },
+    /// Those up to here were; all are still to be when it is `None`.
+    Under { after: Option<Position> },
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self::Under { after: None }
+    }
+}
+
+/// Lets go of what is in the store as it is here, once there are `kept`; not of endpoints of which something is to be told.
+fn make_room(ward: &mut HashMap<EndpointId, (EndpointHealth, bool)>, kept: usize) {
+    if ward.len() >= kept {
+        ward.retain(|_, (health, dirty)| *dirty || health.exhausted_untold > 0);
+    }
+}
 
 impl Dispatcher {
     /// Notes how an attempt ended; `breaker` is its new state when that has changed.
@@ -68,10 +92,33 @@ impl Dispatcher {
         let stored = self.parts().endpoints.health(endpoint.id).await?;
         let health = stored.unwrap_or_else(|| EndpointHealth::new(endpoint.id, endpoint.project_id));
         let mut ward = self.ward.0.lock();
-        if ward.len() >= KEPT {
-            ward.retain(|_, (_, dirty)| *dirty);
-        }
+        make_room(&mut ward, KEPT);
         ward.entry(endpoint.id).or_insert((health, false));
+        Ok(())
+    }
+
+    /// Takes endpoints in of which something was given up and not told: by a process before this one, or by another that
+    /// is gone. A part of them at a time, all of them at the start and once an hour.
+    pub(super) async fn look_for_untold(&self) -> Result<()> {
+        let hour = hour_of(self.parts().clock.now());
+        let after = {
+            let mut search = self.search.lock();
+            match &mut *search {
+                Search::Done { hour: done } if *done == hour => return Ok(()),
+                Search::Done { .. } => None,
+                Search::Under { after } => after.take(),
+            }
+        };
+        let (found, next) = self.parts().endpoints.health_page(after, SEARCHED).await?;
+        let mut ward = self.ward.0.lock();
+        for health in found.into_iter().filter(|health| health.exhausted_untold > 0) {
+            ward.entry(health.endpoint_id).or_insert((health, false));
+        }
+        drop(ward);
+        *self.search.lock() = match next {
+            Some(after) => Search::Under { after: Some(after) },
+            None => Search::Done { hour },
+        };
         Ok(())
     }
 
@@ -189,5 +236,27 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ProjectId;
+
+    #[test]
+    fn an_endpoint_of_which_something_is_to_be_told_is_not_let_go() {
+        let mut ward = HashMap::new();
+        for (number, untold, dirty) in [(1, 0, false), (2, 3, false), (3, 0, true)] {
+            let id = EndpointId::from_bits(number);
+            let health = EndpointHealth::new(id, ProjectId::from_bits(1));
+            ward.insert(id, (EndpointHealth { exhausted_untold: untold, ..health }, dirty));
+        }
+        make_room(&mut ward, 4);
+        assert_eq!(ward.len(), 3, "there is room");
+        make_room(&mut ward, 3);
+        let mut left: Vec<EndpointId> = ward.into_keys().collect();
+        left.sort();
+        assert_eq!(left, [EndpointId::from_bits(2), EndpointId::from_bits(3)]);
     }
 }

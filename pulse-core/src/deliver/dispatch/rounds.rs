@@ -3,10 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Dispatcher;
-use crate::{
-    error::Result, id::EndpointId, model::endpoint::EndpointState, repo::deliveries::Waiting, time::Timestamp,
-};
+use super::{Dispatcher, claim::sends_to};
+use crate::{error::Result, id::EndpointId, repo::deliveries::Waiting, time::Timestamp};
 
 /// How often the store is looked at for deliveries of which nobody has told.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +38,7 @@ impl Dispatcher {
             let done = async {
                 self.reap(false).await?;
                 self.write_health().await?;
+                self.look_for_untold().await?;
                 self.give_notices().await
             };
             if let Err(error) = done.await {
@@ -60,11 +59,11 @@ impl Dispatcher {
         let parts = self.parts();
         let began = parts.clock.monotonic();
         loop {
-            let steady = parts.steady();
+            let (steady, epoch) = (parts.steady(), parts.keyring.epoch());
             let found = parts.deliveries.endpoints_with_work(pass.after, steady, PAGE).await?;
-            self.note(&found, steady);
+            self.note(&found, steady, epoch);
             for waiting in &found {
-                self.find_longest(waiting, steady, pass).await?;
+                self.find_longest(waiting, (steady, epoch), pass).await?;
             }
             pass.after = found.last().map(|waiting| waiting.endpoint);
             if found.len() < PAGE {
@@ -78,19 +77,22 @@ impl Dispatcher {
         }
     }
 
-    fn note(&self, found: &[Waiting], steady: Timestamp) {
+    fn note(&self, found: &[Waiting], steady: Timestamp, epoch: u64) {
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
         for waiting in found {
-            book.has_work(waiting.endpoint, now.saturating_add(waiting.due_at.since(steady)), waiting.first);
+            let due = now.saturating_add(waiting.due_at.since(steady));
+            book.saw_work(waiting.endpoint, due, waiting.first, epoch);
         }
     }
 
-    async fn find_longest(&self, waiting: &Waiting, now: Timestamp, pass: &mut Pass) -> Result<()> {
+    async fn find_longest(&self, waiting: &Waiting, at: (Timestamp, u64), pass: &mut Pass) -> Result<()> {
+        let (now, epoch) = at;
         let since = now.since(waiting.due_at);
         if since > pass.longest
+            && !self.book.lock().is_parked(waiting.endpoint, epoch)
             && let Some(endpoint) = self.parts().endpoints.find(waiting.endpoint).await?
-            && endpoint.state == EndpointState::Active
+            && sends_to(self.parts(), &endpoint).await?
         {
             pass.longest = since;
         }

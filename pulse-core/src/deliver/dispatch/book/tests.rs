@@ -71,6 +71,32 @@ fn what_is_said_while_somebody_looks_is_looked_for_again() {
 }
 
 #[test]
+fn a_parked_endpoint_takes_no_place_until_the_epoch_is_another_or_somebody_says_that_it_has_work() {
+    let mut book = book(16);
+    let hook = endpoint(1, 1);
+    let park = |book: &mut Book, epoch| {
+        let pick = one_pick(book, START);
+        book.looked(pick, &Found { endpoint: Some(&hook), parked: Some(epoch), ..Found::default() }, START);
+    };
+    book.saw_work(hook.id, START, true, 7);
+    park(&mut book, 7);
+    assert_eq!(book.counts().0, 0, "its places are given back");
+    for _ in 0..3 {
+        book.saw_work(hook.id, START, true, 7);
+        assert!(book.pick(START).0.is_empty(), "it is looked at again although nothing has changed");
+    }
+    assert!(!book.reserve(&hook, START), "something older waits for it");
+    book.saw_work(hook.id, START, true, 8);
+    park(&mut book, 8);
+    book.has_work(hook.id, START, false);
+    let pick = one_pick(&mut book, START);
+    // What is said while somebody looks may be that it goes on.
+    book.has_work(hook.id, START, false);
+    book.looked(pick, &Found { endpoint: Some(&hook), parked: Some(8), ..Found::default() }, START);
+    assert_eq!(one_pick(&mut book, START).endpoint, hook.id);
+}
+
+#[test]
 fn a_look_that_finds_nothing_costs_nothing_of_the_pace() {
     let mut book = book(16);
     let hook = Endpoint { rate: Some(EndpointRate { per_second: 1, burst: 1 }), ..endpoint(1, 1) };
@@ -205,7 +231,8 @@ impl World {
         let next = (*firsts_wait + *others_wait > 0).then_some((START, *firsts_wait > 0));
         self.attempts.extend((0..firsts).map(|_| (pick.endpoint, true)));
         self.attempts.extend((0..others).map(|_| (pick.endpoint, pick.firsts_only)));
-        self.book.looked(pick, &Found { endpoint: Some(&Self::hook(pick.endpoint)), firsts, others, next }, START);
+        let found = Found { endpoint: Some(&Self::hook(pick.endpoint)), firsts, others, next, parked: None };
+        self.book.looked(pick, &found, START);
     }
 
     fn finish(&mut self, attempt: usize) {
