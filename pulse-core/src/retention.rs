@@ -1,12 +1,15 @@
 //! Forgetting what is old: deliveries with their attempts, then the events that nothing is left of. A delivery that is too
 //! old ends first, as `expired`, and its event's body stays for as long as any delivery of it could be sent.
 
+use std::time::Duration;
+
 use crate::{
     deliver::{
         ending::end,
         state::{Input, Status},
     },
     error::Result,
+    id::{DeliveryId, EventId},
     model::{
         delivery::{Attempt, Delivery},
         event::Event,
@@ -42,13 +45,21 @@ enum Age {
 }
 
 impl Age {
-    fn of(row: &Stored, now: Timestamp) -> Self {
-        match row.doc["expires_at"].as_str().and_then(|end| end.parse::<Timestamp>().ok()) {
-            Some(end) if end <= now => Self::Over,
-            Some(_) => Self::Young,
-            None => Self::Unknown,
-        }
+    /// The age of a row that says when its time is over, under a retention that keeps `kept`: one that was shortened since
+    /// the row was written holds for the row, too. Otherwise it would stand before younger ones that are to go.
+    fn of(row: &Stored, kept: Duration, now: Timestamp) -> Self {
+        let Some(end) = row.doc["expires_at"].as_str().and_then(|end| end.parse::<Timestamp>().ok()) else {
+            return Self::Unknown;
+        };
+        let end = moment_of(&row.id).map_or(end, |began| end.min(began.plus(kept)));
+        if end <= now { Self::Over } else { Self::Young }
     }
+}
+
+/// The moment with which an id begins, behind its prefix.
+fn moment_of(id: &str) -> Option<Timestamp> {
+    let of_event = id.parse::<EventId>().map(EventId::moment).ok();
+    of_event.or_else(|| id.parse::<DeliveryId>().map(DeliveryId::moment).ok())
 }
 
 /// Rows of a collection whose ids begin with their time, oldest first, page by page.
@@ -72,7 +83,7 @@ impl Oldest {
         self.after = rows.next;
         let mut over = Vec::new();
         for row in rows.rows {
-            match Age::of(&row, now) {
+            match Age::of(&row, parts.settings.pipeline.keep_events, now) {
                 Age::Over => over.push(row),
                 Age::Young => return Ok((over, false)),
                 Age::Unknown => self.unknown += 1,

@@ -150,7 +150,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(WEBHOOKS, "PULSE_WEBHOOK_SCHEDULE", Kind::Schedule, "After how many seconds each a failed delivery is tried again, for endpoints without a schedule of their own: default, plan, or seconds with commas between.").default("default"),
     Setting::new(WEBHOOKS, "PULSE_WEBHOOK_CONCURRENCY", Kind::Count, "Deliveries under way at once.").default("256"),
     Setting::new(WEBHOOKS, "PULSE_WEBHOOK_LEASE", Kind::Seconds, "After how many seconds a delivery that was taken and not ended is taken again; at least twice the longest timeout of an endpoint.").default("30"),
-    Setting::new(WEBHOOKS, "PULSE_EVENT_DAYS", Kind::Days, "For how many days events, deliveries and attempts are kept.").default("30"),
+    Setting::new(WEBHOOKS, "PULSE_EVENT_DAYS", Kind::Days, "For how many days events, deliveries and attempts are kept. A shorter time holds for what is stored already; a longer one for what comes.").default("30"),
     Setting::new(WEBHOOKS, "PULSE_SESSION_DAYS", Kind::Days, "For how many days sessions of rooms are kept.").default("760"),
     Setting::new(EDGE, "CORS_ORIGINS", Kind::Origins, "Origins whose pages may call the API from a browser. Reloaded on SIGHUP."),
     Setting::new(EDGE, "PULSE_TRUSTED_PROXIES", Kind::Networks, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").flag("trusted-proxies"),

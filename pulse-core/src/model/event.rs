@@ -2,7 +2,7 @@
 //! that every attempt and every replay sends the same; only the number in the session, which the store allots, is written
 //! before the rest when it is sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,13 @@ pub struct Event {
     /// Grows by one with each change.
     #[serde(skip)]
     pub version: u64,
+}
+
+impl Event {
+    /// When it goes, under a retention that keeps `kept`: one that was shortened since it was recorded holds for it, too.
+    pub fn ends_at(&self, kept: Duration) -> Timestamp {
+        self.expires_at.min(self.id.moment().plus(kept))
+    }
 }
 
 /// The envelope that customers get, but for `sequence`.

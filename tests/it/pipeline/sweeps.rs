@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pulse_core::{
     model::endpoint::EndpointState,
+    parts::PipelineSettings,
     pipeline::Pipeline,
     store::{
         Batch, CommitMode, SharedStore,
@@ -21,6 +22,7 @@ use serde_json::json;
 
 use super::{endpoint, joined, room::Room, work};
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// After everything of the start has had its time.
 const LATER: Duration = Duration::from_secs(31 * 86_400);
 
@@ -52,6 +54,38 @@ async fn a_row_that_does_not_say_when_its_time_is_over_keeps_no_other_from_going
         database.query_row(&count, [], |row| row.get::<_, i64>(0)).expect("counts")
     };
     assert_eq!((left("deliveries"), left("events")), (2, 2), "the damaged ones keep the others");
+}
+
+#[tokio::test]
+async fn a_retention_that_was_shortened_holds_for_what_is_stored_and_one_that_was_made_longer_for_what_comes() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let keeping = async |seed: u64, days: u32| {
+        let pipeline = PipelineSettings { keep_events: DAY * days, ..PipelineSettings::default() };
+        TestPlane::set(Arc::clone(&store), seed, pipeline).await.expect("a plane")
+    };
+    let long = keeping(1, 90).await;
+    let customer = long.customer("acme").await;
+    endpoint(&long, &customer, "http://127.0.0.1:9/", |endpoint| endpoint.state = EndpointState::Paused).await;
+    long.livekit_says(&joined(&long, &customer, 1)).await.expect("taken in");
+    let short = keeping(2, 7).await;
+    short.advance(DAY).await;
+    short.livekit_says(&joined(&short, &customer, 2)).await.expect("taken in");
+    short.advance(DAY * 6 + DAY / 2).await;
+    work(&short).await;
+    let left = async |collection| store.count(collection, schema::PRIMARY, &[], 10).await.expect("counts");
+    assert_eq!((left(&schema::DELIVERIES).await, left(&schema::EVENTS).await), (1, 1), "the first is a week old");
+    short.livekit_says(&joined(&short, &customer, 3)).await.expect("taken in");
+    let longer = keeping(3, 90).await;
+    longer.advance(DAY * 8).await;
+    work(&longer).await;
+    assert_eq!(
+        (left(&schema::DELIVERIES).await, left(&schema::EVENTS).await),
+        (1, 1),
+        "the second was promised a week"
+    );
+    longer.advance(DAY * 7).await;
+    work(&longer).await;
+    assert_eq!((left(&schema::DELIVERIES).await, left(&schema::EVENTS).await), (0, 0));
 }
 
 /// A plane over a store that counts its calls, with so many old events.

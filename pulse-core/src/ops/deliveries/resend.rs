@@ -52,7 +52,8 @@ async fn endpoint(cx: &Cx<'_>, old: &Delivery) -> Result<Endpoint> {
 /// The event, which must be kept for long enough to be sent.
 async fn event(cx: &Cx<'_>, old: &Delivery) -> Result<Event> {
     let found = cx.parts.events.get(old.project_id, old.event_id).await?;
-    found.filter(|event| event.expires_at > cx.now.plus(STILL_KEPT)).ok_or_else(|| {
+    let kept = cx.parts.settings.pipeline.keep_events;
+    found.filter(|event| event.ends_at(kept) > cx.now.plus(STILL_KEPT)).ok_or_else(|| {
         Error::new(Code::Gone, format!("event {} is not kept any more", old.event_id))
             .hint("Events are kept for as long as the settings say, 30 days by default.")
     })
