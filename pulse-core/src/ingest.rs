@@ -8,6 +8,7 @@
 
 mod adopt;
 mod arrival;
+mod doors;
 mod effects;
 mod lanes;
 mod plan;
@@ -40,7 +41,7 @@ use crate::{
     media::{
         cluster::signer_of,
         event::LiveKitEvent,
-        webhook::{self, Refusal, Verified, WebhookKeys},
+        webhook::{Presented, Refusal, Verified, WebhookKeys},
     },
     model::event::SERVER_CLUSTER,
     parts::Wakes,
@@ -50,8 +51,8 @@ use crate::{
 
 /// How often an event is planned before it is left to LiveKit to send it again.
 const MAX_PLANS: usize = 5;
-/// How long an event may take: LiveKit waits five seconds for its answer.
-const PATIENCE: Duration = Duration::from_millis(4_500);
+/// How long an event may take, from its first byte to its answer: LiveKit waits five seconds for that.
+pub const PATIENCE: Duration = Duration::from_millis(4_500);
 /// After how many seconds LiveKit shall come again. With 5 its client tries at 0, 5, 10, 15 and 20 s; with 1 it gives up
 /// after four (measured with livekit-server 1.13).
 pub const RETRY_AFTER_SECONDS: u64 = 5;
@@ -108,6 +109,7 @@ pub struct Ingest {
     plane: Arc<ControlPlane>,
     dispatcher: Arc<Dispatcher>,
     keys: WebhookKeys,
+    doors: doors::Doors,
     lanes: lanes::Lanes,
     routes: Routes,
     vacancies: unclaimed::Vacancies,
@@ -125,24 +127,37 @@ impl Ingest {
         let settings = &plane.parts().settings;
         let own = (settings.livekit.api_key.clone(), settings.livekit.api_secret.clone());
         let pairs = std::iter::once(own).chain(settings.pipeline.webhook_keys.iter().cloned());
-        let keys =
-            WebhookKeys::new(pairs.filter(|(key, secret)| !key.is_empty() && !secret.expose().is_empty()).collect());
-        let (lanes, routes, vacancies) = Default::default();
-        Self { plane, dispatcher, keys, lanes, routes, vacancies }
+        let keys = WebhookKeys::new(pairs.collect());
+        let (doors, lanes, routes, vacancies) = Default::default();
+        Self { plane, dispatcher, keys, doors, lanes, routes, vacancies }
     }
 
-    /// Takes one webhook in: the value of `Authorization` as it came, and the exact bytes of the body.
+    /// Takes one webhook in: the value of `Authorization` as it came, and the exact bytes of the body. It may take
+    /// [`PATIENCE`].
+    ///
+    /// Errors: as of [`Self::receive_within`].
+    pub async fn receive(&self, door: Door, authorization: Option<&[u8]>, body: &[u8]) -> Result<Accepted> {
+        self.receive_within(PATIENCE, door, authorization, body).await
+    }
+
+    /// The same in what is left of [`PATIENCE`], which began when the request came.
     ///
     /// Errors: `unauthenticated` for what LiveKit did not sign, `bad_request` for what is not an event of LiveKit,
     /// `not_found` for the door of an unknown project; `overloaded` and `store_unavailable`, always with a time to come
     /// again, for what could not be made durable in time.
-    pub async fn receive(&self, door: Door, authorization: Option<&[u8]>, body: &[u8]) -> Result<Accepted> {
+    pub async fn receive_within(
+        &self,
+        left: Duration,
+        door: Door,
+        authorization: Option<&[u8]>,
+        body: &[u8],
+    ) -> Result<Accepted> {
         let metrics = &self.plane.parts().metrics;
-        let result = tokio::time::timeout(PATIENCE, self.take_in(door, authorization, body))
+        let result = tokio::time::timeout(left, self.take_in(door, authorization, body))
             .await
             .unwrap_or_else(|_| Err(Error::new(Code::Overloaded, "the event could not be recorded in time")));
         let result = result.map_err(|error| match error.code() {
-            Code::StoreUnavailable | Code::Overloaded | Code::Conflict => error.retry_after(RETRY_AFTER_SECONDS),
+            Code::StoreUnavailable | Code::Overloaded => error.retry_after(RETRY_AFTER_SECONDS),
             _ => error,
         });
         let label = result.as_ref().map_or_else(|error| error.code().info().name, |accepted| accepted.label());
@@ -161,24 +176,23 @@ impl Ingest {
     async fn verify(&self, door: Door, authorization: Option<&[u8]>, body: &[u8]) -> Result<()> {
         let parts = self.plane.parts();
         let now = parts.clock.now();
-        let verified = match door {
-            Door::Server => webhook::verify(&self.keys, authorization, body, now),
-            Door::Project(id) => match self.keys_of(id).await? {
-                Some(keys) => webhook::verify(&keys, authorization, body, now),
+        let verified = match Presented::read(authorization) {
+            Ok(presented) => match self.keys_of(door).await? {
+                Some(keys) => presented.judge(&keys, body, now),
                 // What a door without keys is told must not say whether the project exists.
                 None => Err(Refusal::UnknownKey),
             },
+            Err(refusal) => Err(refusal),
         };
+        // Also when the clocks are so far apart that nothing is let in: this is when the gauge is needed most. The clocks of
+        // customers' LiveKits are their own business, and no alarm of the operator's.
+        let skew = verified.map_or_else(Refusal::skew, |Verified { skew }| Some(skew));
+        if let Some(skew) = skew.filter(|_| door == Door::Server) {
+            parts.metrics.clock_skew.set(skew);
+        }
         match verified {
-            Ok(Verified { skew, .. }) => {
-                parts.metrics.clock_skew.with_label_values(&[door.label()]).set(skew);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(refusal) => {
-                // Such a clock lets nothing in: this is when the gauge is needed most.
-                if let Refusal::NotYetValid { skew } = refusal {
-                    parts.metrics.clock_skew.with_label_values(&[door.label()]).set(skew);
-                }
                 parts.metrics.ingest_refused.with_label_values(&[refusal.name()]).inc();
                 Err(Error::new(Code::Unauthenticated, "this webhook is not signed by a LiveKit that is known here")
                     .because(std::io::Error::other(refusal.name())))
@@ -186,10 +200,13 @@ impl Ingest {
         }
     }
 
-    /// The key pair of a project's own LiveKit; none when it has none.
-    async fn keys_of(&self, id: ProjectId) -> Result<Option<WebhookKeys>> {
+    /// The keys that open a door: ours, or the pair of a project's own LiveKit; none when it has none.
+    async fn keys_of(&self, door: Door) -> Result<Option<WebhookKeys>> {
         let parts = self.plane.parts();
-        let Some(tenant) = parts.keyring.tenant(id).await? else { return Ok(None) };
+        let Door::Project(id) = door else { return Ok(Some(self.keys.clone())) };
+        let Some(tenant) = self.doors.tenant(&parts.keyring, id, parts.clock.monotonic()).await? else {
+            return Ok(None);
+        };
         if tenant.project.livekit_credentials.is_none() {
             return Ok(None);
         }

@@ -2,8 +2,7 @@
 //! or a name from a request, so the number of series is bounded.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::error::{Error, Result};
@@ -37,9 +36,10 @@ pub struct Metrics {
     pub ingested: IntCounterVec,
     /// Webhooks of LiveKit that were not believed, by reason.
     pub ingest_refused: IntCounterVec,
-    /// Milliseconds by which LiveKit's clock was behind ours at its last webhook, by door; below zero, ahead. More than a
-    /// few seconds want a look at the clocks: at 60 s webhooks are refused.
-    pub clock_skew: IntGaugeVec,
+    /// Milliseconds by which the clock of the installation's LiveKit was behind ours at its last webhook, one that was refused
+    /// for its age included; below zero, ahead. More than a few seconds want a look at the clocks: 60 s ahead or 360 s behind,
+    /// webhooks are refused.
+    pub clock_skew: IntGauge,
     /// Attempts of deliveries by result.
     pub attempts: IntCounterVec,
     /// Seconds of an attempt.
@@ -94,12 +94,6 @@ impl Metrics {
             registry.register(Box::new(series.clone())).map_err(Error::internal)?;
             Ok(series)
         };
-        let clock_skew = IntGaugeVec::new(
-            Opts::new("pulse_livekit_clock_skew_milliseconds", "By how much LiveKit's clock was behind ours"),
-            &["door"],
-        )
-        .map_err(Error::internal)?;
-        registry.register(Box::new(clock_skew.clone())).map_err(Error::internal)?;
         let replans = IntCounter::new("pulse_replans_total", "Operations planned again because the store had changed")
             .map_err(Error::internal)?;
         registry.register(Box::new(replans.clone())).map_err(Error::internal)?;
@@ -121,7 +115,10 @@ impl Metrics {
                 "Webhooks of LiveKit that were not believed",
                 &["reason"],
             )?,
-            clock_skew,
+            clock_skew: gauge(
+                "pulse_livekit_clock_skew_milliseconds",
+                "By how much the clock of the installation's LiveKit was behind ours",
+            )?,
             attempts: counters("pulse_webhook_attempts_total", "Attempts of deliveries by result", &["result"])?,
             attempt_seconds: histogram("pulse_webhook_attempt_seconds", "Seconds of an attempt", seconds)?,
             deliveries: counters("pulse_webhook_deliveries_total", "Deliveries that ended", &["status"])?,

@@ -238,6 +238,11 @@ impl Keyring {
         Ok(Some(Arc::new(KeyRecord::new(id, key, tenant, digest))))
     }
 
+    /// Whether the project is in memory, so that [`Self::tenant`] asks the store for nothing of it.
+    pub fn has_at_hand(&self, id: ProjectId) -> bool {
+        self.tenants.get(&id).is_some()
+    }
+
     /// The project and its organization, from memory when they are there.
     pub async fn tenant(&self, id: ProjectId) -> Result<Option<Tenant>> {
         self.ensure_fresh().await?;

@@ -65,15 +65,18 @@ pub enum Refusal {
     UnknownKey,
     /// It was not signed with our secret of that key.
     BadSignature,
-    /// It was signed too long ago.
-    Expired,
+    /// It was signed for another body, or for none, as tokens of participants are.
+    BodyMismatch,
+    /// It was signed too long ago: it was sent once more, or a clock is wrong.
+    Expired {
+        /// Our clock less LiveKit's, in milliseconds.
+        skew: i64,
+    },
     /// It was signed in the future: a clock is wrong.
     NotYetValid {
         /// Our clock less LiveKit's, in milliseconds: below 0.
         skew: i64,
     },
-    /// It was signed for another body, or for none, as tokens of participants are.
-    BodyMismatch,
 }
 
 impl Refusal {
@@ -84,9 +87,22 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
-            Self::Expired => "expired",
-            Self::NotYetValid { .. } => "not_yet_valid",
             Self::BodyMismatch => "body_mismatch",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+        }
+    }
+
+    /// How far the clocks are apart, where that is why, as in [`Verified::skew`]. Only LiveKit can say so: what somebody
+    /// else presents is refused for another reason first.
+    pub fn skew(self) -> Option<i64> {
+        match self {
+            Self::Expired { skew } | Self::NotYetValid { skew } => Some(skew),
+            Self::MissingAuthorization
+            | Self::Malformed
+            | Self::UnknownKey
+            | Self::BadSignature
+            | Self::BodyMismatch => None,
         }
     }
 }
@@ -109,6 +125,56 @@ struct Claims {
     sha256: Option<String>,
 }
 
+/// The `Authorization` of a webhook, read and not yet believed.
+#[expect(missing_debug_implementations, reason = "holds a token")]
+pub struct Presented<'a> {
+    signed: &'a [u8],
+    claims: Claims,
+    signature: Vec<u8>,
+    issued_at: Timestamp,
+}
+
+impl<'a> Presented<'a> {
+    /// Reads the value of the header as it came.
+    ///
+    /// # Errors
+    /// `MissingAuthorization` and `Malformed`, which need no key.
+    pub fn read(authorization: Option<&'a [u8]>) -> Result<Self, Refusal> {
+        let token = authorization.filter(|value| !value.is_empty()).ok_or(Refusal::MissingAuthorization)?;
+        let (signed, claims, signature) = take_apart(token).ok_or(Refusal::Malformed)?;
+        let issued_at = claims.iat.or(claims.nbf).map(Timestamp::from_secs).ok_or(Refusal::Malformed)?;
+        Ok(Self { signed, claims, signature, issued_at })
+    }
+
+    /// Judges it, and the raw body that came with it.
+    ///
+    /// # Errors
+    /// The first of the other [`Refusal`]s that holds, in the order in which they are declared: the clocks are compared
+    /// only for what LiveKit itself has signed for this body.
+    pub fn judge(&self, keys: &WebhookKeys, body: &[u8], now: Timestamp) -> Result<Verified, Refusal> {
+        let Self { signed, claims, signature, issued_at } = self;
+        let secrets = keys.secrets(&claims.iss);
+        if secrets.is_empty() {
+            return Err(Refusal::UnknownKey);
+        }
+        if !secrets.iter().any(|secret| mac(secret, signed).verify_slice(signature).is_ok()) {
+            return Err(Refusal::BadSignature);
+        }
+        let hash = claims.sha256.as_ref().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+        if !bool::from(hash.ct_eq(&Sha256::digest(body))) {
+            return Err(Refusal::BodyMismatch);
+        }
+        let skew = now.as_millis() - issued_at.as_millis();
+        if now > Timestamp::from_secs(claims.exp).plus(LEEWAY) {
+            return Err(Refusal::Expired { skew });
+        }
+        if now < claims.nbf.map_or(*issued_at, Timestamp::from_secs).minus(LEEWAY) {
+            return Err(Refusal::NotYetValid { skew });
+        }
+        Ok(Verified { skew })
+    }
+}
+
 /// Judges a webhook by its `Authorization` header and its raw body.
 ///
 /// # Errors
@@ -119,28 +185,7 @@ pub fn verify(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
-    let token = authorization.filter(|value| !value.is_empty()).ok_or(Refusal::MissingAuthorization)?;
-    let (signed, claims, signature) = take_apart(token).ok_or(Refusal::Malformed)?;
-    let issued_at = claims.iat.or(claims.nbf).map(Timestamp::from_secs).ok_or(Refusal::Malformed)?;
-    let secrets = keys.secrets(&claims.iss);
-    if secrets.is_empty() {
-        return Err(Refusal::UnknownKey);
-    }
-    if !secrets.iter().any(|secret| mac(secret, signed).verify_slice(&signature).is_ok()) {
-        return Err(Refusal::BadSignature);
-    }
-    let skew = now.as_millis() - issued_at.as_millis();
-    if now > Timestamp::from_secs(claims.exp).plus(LEEWAY) {
-        return Err(Refusal::Expired);
-    }
-    if now < claims.nbf.map_or(issued_at, Timestamp::from_secs).minus(LEEWAY) {
-        return Err(Refusal::NotYetValid { skew });
-    }
-    let hash = claims.sha256.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-    if !bool::from(hash.ct_eq(&Sha256::digest(body))) {
-        return Err(Refusal::BodyMismatch);
-    }
-    Ok(Verified { skew })
+    Presented::read(authorization)?.judge(keys, body, now)
 }
 
 /// A token's signed part, its claims and its signature. `None`: not a JWT, or not one with HS256.

@@ -15,8 +15,16 @@ const MAX_BODY: usize = 1 << 20;
 /// connection ends sees a broken pipe instead of the answer that tells it why.
 const MAX_DISCARDED: usize = 8 << 20;
 
-/// Reads the whole body.
+/// Reads the whole body, in time.
 pub(super) async fn read(headers: &HeaderMap, body: Body, within: Duration) -> Result<Bytes> {
+    tokio::time::timeout(within, whole(headers, body)).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {} seconds", within.as_secs());
+        Err(Error::new(Code::RequestTimeout, detail))
+    })
+}
+
+/// Reads the whole body, however long that takes.
+pub(super) async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -24,10 +32,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, within: Duration) -> R
     if headers.contains_key(header::EXPECT) && said(headers).is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
-    tokio::time::timeout(within, collect(body)).await.unwrap_or_else(|_| {
-        let detail = format!("the body did not arrive within {} seconds", within.as_secs());
-        Err(Error::new(Code::RequestTimeout, detail))
-    })
+    collect(body).await
 }
 
 /// The length that the client announces.

@@ -11,7 +11,7 @@ use axum::{
 use http::{StatusCode, header::AUTHORIZATION};
 use pulse_core::{
     error::{Code, Error, Result},
-    ingest::Door,
+    ingest::{Door, PATIENCE, RETRY_AFTER_SECONDS},
 };
 
 use super::{App, Exchange, Handled, answer, body, refuse};
@@ -33,10 +33,15 @@ async fn answer_to(app: &App, door: Result<Door>, request: Request, route: &'sta
         return answer::problem(&Error::internal("a request without its exchange"), "");
     };
     let taken = async {
-        let door = door?;
-        let bytes = body::read(&parts.headers, body, app.body_timeout).await?;
+        let (door, began) = (door?, tokio::time::Instant::now());
+        // One time for the body and what comes of it: LiveKit does not wait any longer. A 4xx would be taken for delivered.
+        let read = tokio::time::timeout(PATIENCE, body::whole(&parts.headers, body)).await;
+        let late =
+            |_| Error::new(Code::Overloaded, "the event did not arrive in time").retry_after(RETRY_AFTER_SECONDS);
+        let bytes = read.map_err(late)??;
         let authorization = parts.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        app.pipeline.ingest.receive(door, authorization, &bytes).await
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        app.pipeline.ingest.receive_within(left, door, authorization, &bytes).await
     };
     let mut response = match taken.await {
         Ok(_) => {

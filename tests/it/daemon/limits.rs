@@ -41,6 +41,19 @@ async fn slow_headers_and_slow_bodies_are_not_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
 }
 
+#[tokio::test]
+async fn a_webhook_of_livekit_that_does_not_arrive_in_time_is_to_be_sent_again() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let began = tokio::time::Instant::now();
+    let mut slow = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = "POST /v1/webhooks/livekit HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let answer = to_the_end(&mut slow).await.to_lowercase();
+    // A 4xx would be taken for delivered, and after five seconds nobody waits for the answer.
+    assert!(answer.starts_with("http/1.1 503") && answer.contains("retry-after: 5\r\n"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(5), "answered after {:?}", began.elapsed());
+}
+
 /// Asks for `/health` on a connection that stays open, and reads the answer.
 async fn ask(stream: &mut TcpStream) {
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

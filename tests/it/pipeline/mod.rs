@@ -5,6 +5,7 @@ mod changes;
 mod clusters;
 mod crowds;
 mod deliver;
+mod doors;
 mod history;
 mod jobs;
 mod jumps;

@@ -194,13 +194,15 @@ async fn how_far_livekits_clock_is_off_can_be_seen_whether_its_webhooks_are_refu
         let door = pulse_core::ingest::Door::Server;
         t.pipeline.ingest.receive(door, Some(authorization.as_bytes()), body.as_bytes()).await
     };
-    let skew = "pulse_livekit_clock_skew_milliseconds{door=\"server\"}";
+    let skew = "pulse_livekit_clock_skew_milliseconds";
     told_at(1, now.minus(Duration::from_secs(30))).await.expect("taken in");
     assert_eq!(value(&t, skew), 30_000.0, "LiveKit's clock is behind");
     told_at(2, now.plus(Duration::from_secs(20))).await.expect("taken in");
     assert_eq!(value(&t, skew), -20_000.0, "LiveKit's clock is ahead");
     told_at(3, now.plus(Duration::from_secs(90))).await.expect_err("refused");
     assert_eq!(value(&t, skew), -90_000.0, "so far that nothing is taken in");
+    told_at(4, now.minus(Duration::from_secs(400))).await.expect_err("refused");
+    assert_eq!(value(&t, skew), 400_000.0, "so far in the other direction");
     let text = t.plane.parts().metrics.render().expect("a text");
     assert!(text.contains("pulse_livekit_webhooks_refused_total{reason=\"not_yet_valid\"} 1"), "{text}");
 }

@@ -114,7 +114,7 @@ fn clocks_may_be_a_minute_apart_and_no_more() {
     assert_eq!(at(300), Ok(()), "at its end");
     assert_eq!(at(359), Ok(()));
     assert_eq!(at(360), Ok(()), "a minute after its end");
-    assert_eq!(at(361), Err(Refusal::Expired));
+    assert!(matches!(at(361), Err(Refusal::Expired { skew }) if skew > 360_000), "{:?}", at(361));
     assert_eq!(at(-60), Ok(()), "a minute early");
     assert!(matches!(at(-61), Err(Refusal::NotYetValid { skew }) if skew < -60_000), "{:?}", at(-61));
     let skew = |seconds: i64| judge(&webhook, Timestamp::from_secs(issued_at + seconds)).unwrap().skew;
@@ -193,11 +193,31 @@ fn times_may_lack_one_of_two_and_be_as_odd_as_numbers_are() {
     assert_eq!(remove(&["iat"]).map(|verified| verified.skew), Ok(0));
     assert_eq!(remove(&["nbf"]).map(|verified| verified.skew), Ok(0));
     assert_eq!(remove(&["nbf", "iat"]), Err(Refusal::Malformed));
-    assert_eq!(with(|claims| claims["exp"] = json!(i64::MIN)), Err(Refusal::Expired));
+    assert!(matches!(with(|claims| claims["exp"] = json!(i64::MIN)), Err(Refusal::Expired { skew: 0 })));
     assert!(with(|claims| claims["exp"] = json!(i64::MAX)).is_ok());
     assert!(matches!(with(|claims| claims["nbf"] = json!(i64::MAX)), Err(Refusal::NotYetValid { .. })));
     assert!(with(|claims| claims["iat"] = json!(i64::MIN)).is_ok());
     assert_eq!(with(|claims| claims["exp"] = json!("1800000300")), Err(Refusal::Malformed));
+}
+
+#[test]
+fn only_what_livekit_signed_for_this_body_tells_of_the_clocks() {
+    let late = |change: &dyn Fn(&mut Value)| {
+        let mut claims = claims("{}");
+        change(&mut claims);
+        let token = token(&json!({ "alg": "HS256" }), &claims);
+        verify(&keys(), Some(token.as_bytes()), b"{}", NOW.plus(Duration::from_secs(3_600)))
+    };
+    let refused = late(&|_| {}).unwrap_err();
+    assert_eq!((refused, refused.skew()), (Refusal::Expired { skew: 3_600_000 }, Some(3_600_000)));
+    // A participant has a token that is signed with the same secret, and may present it long after its end.
+    for of_a_participant in [json!(null), json!("")] {
+        let refused = late(&|claims| claims["sha256"] = of_a_participant.clone()).unwrap_err();
+        assert_eq!((refused, refused.skew()), (Refusal::BodyMismatch, None));
+    }
+    let forged = signed(&Secret::new("another"), &json!({ "alg": "HS256" }), &claims("{}"));
+    let refused = verify(&keys(), Some(forged.as_bytes()), b"{}", NOW.plus(Duration::from_secs(3_600)));
+    assert_eq!(refused, Err(Refusal::BadSignature));
 }
 
 #[test]
@@ -207,9 +227,9 @@ fn refusals_have_words_of_their_own() {
         Refusal::Malformed,
         Refusal::UnknownKey,
         Refusal::BadSignature,
-        Refusal::Expired,
-        Refusal::NotYetValid { skew: -60_001 },
         Refusal::BodyMismatch,
+        Refusal::Expired { skew: 360_001 },
+        Refusal::NotYetValid { skew: -60_001 },
     ];
     let words: std::collections::BTreeSet<_> = all.map(Refusal::name).into();
     assert_eq!(words.len(), all.len());
