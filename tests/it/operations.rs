@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use pulse_tests::{daemon::run, temporary_folder};
+use pulse_tests::{
+    daemon::run,
+    peers::livekit::{WEBHOOKS_KEPT, WEBHOOKS_QUEUED},
+    temporary_folder,
+};
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -50,6 +54,20 @@ fn the_unit_starts_the_daemon_with_the_documented_files() {
     let drain: u64 = row("PULSE_DRAIN_TIMEOUT").split(' ').next().and_then(|text| text.parse().ok()).expect("seconds");
     let patience: u64 = line(&unit, "TimeoutStopSec").parse().expect("seconds");
     assert!(patience > drain + 5, "systemd kills what is still draining: {patience} s against {drain} s");
+}
+
+#[test]
+fn livekit_is_set_up_by_the_documents_as_in_the_tests() {
+    for document in ["docs/OPERATIONS.md", "docs/WEBHOOKS.md"] {
+        let config = block(&read(document), "yaml");
+        let (_, webhook) = config.split_once("webhook:\n").expect("the webhooks' part");
+        let queue =
+            format!("  resource_url_notifier:\n    max_age: {WEBHOOKS_KEPT}\n    max_depth: {WEBHOOKS_QUEUED}\n");
+        assert!(webhook.starts_with("  api_key: ") && webhook.ends_with(&queue), "{document}: {webhook}");
+        let address = webhook.lines().find_map(|line| line.trim().strip_prefix("- https://")).expect("an address");
+        let (_, path) = address.split_once('/').expect("a path");
+        assert!(path.starts_with("v1/webhooks/livekit"), "{document}: {path}");
+    }
 }
 
 #[test]

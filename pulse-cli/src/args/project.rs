@@ -56,7 +56,7 @@ pub struct Media {
     /// Where its webhooks go
     #[arg(long, value_name = "URL")]
     pub webhook_url: Option<WebhookUrl>,
-    /// Its own LiveKit; the server's when not said
+    /// Its own LiveKit, which posts its webhooks to /v1/webhooks/livekit/ID; the server's when not said
     #[arg(long, value_name = "URL", requires_all = ["livekit_api_key", "livekit_api_secret_file"])]
     pub livekit_url: Option<LiveKitUrl>,
     /// The key of its own LiveKit

@@ -20,6 +20,11 @@ const SECRET: &str = "secret-of-the-tests-0123456789abcdef";
 /// The first second of the year 2100, in seconds since 1970: an expiry that no test reaches, without asking the clock.
 const YEAR_2100: u64 = 4_102_444_800;
 
+/// For how long LiveKit keeps what it could not send, as the documents tell operators to set it.
+pub const WEBHOOKS_KEPT: &str = "10m";
+/// How many events of a room it keeps so.
+pub const WEBHOOKS_QUEUED: u32 = 5_000;
+
 /// What a test may want different about its LiveKit.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -129,7 +134,8 @@ fn config_of(port: u16, options: &Options) -> Value {
         "room": { "auto_create": options.auto_create, "departure_timeout": options.departure_timeout },
     });
     if !options.webhook_urls.is_empty() {
-        config["webhook"] = json!({ "api_key": KEY, "urls": options.webhook_urls });
+        let queue = json!({ "max_age": WEBHOOKS_KEPT, "max_depth": WEBHOOKS_QUEUED });
+        config["webhook"] = json!({ "api_key": KEY, "urls": options.webhook_urls, "resource_url_notifier": queue });
     }
     config
 }

@@ -1,8 +1,11 @@
 //! From LiveKit's messages to what customers read of them.
 
+use std::collections::BTreeMap;
+
 use super::{
     facts::{is_whole, joined_at, opened_at},
     kind::EventKind,
+    lenient::OWN_ATTRIBUTES,
     scalar::Named,
     wire::{
         Body, Egress, File, Images, Ingress, IngressState, InputAudio, InputVideo, Location, Participant, Permission,
@@ -95,7 +98,7 @@ fn participant_data(participant: Participant) -> ParticipantData {
         kind: if whole { Some(participant.kind.or_zero()) } else { participant.kind.0 },
         state: whole.then(|| participant.state.or_zero()),
         metadata: participant.metadata.0,
-        attributes: participant.attributes.0,
+        attributes: attributes_of_the_customer(participant.attributes.0),
         joined_at,
         hidden: whole.then_some(permission.hidden.0),
         is_publisher: whole.then_some(participant.is_publisher.0),
@@ -103,6 +106,13 @@ fn participant_data(participant: Participant) -> ParticipantData {
         permission: whole.then(|| permission_of(permission)),
         disconnect_reason: participant.disconnect_reason.0,
     }
+}
+
+/// Attributes without those by which Pulse knows a token and its project again: they are its own business, and receivers
+/// would come to rely on them.
+fn attributes_of_the_customer(mut attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    attributes.retain(|name, _| !name.starts_with(OWN_ATTRIBUTES));
+    attributes
 }
 
 fn permission_of(permission: Permission) -> PermissionData {

@@ -13,7 +13,7 @@ pub(super) const MAX_ITEMS: usize = 64;
 /// The most bytes of all attributes together that are kept: LiveKit's own default bound.
 pub(super) const MAX_ATTRIBUTES_BYTES: usize = 65_536;
 /// What the names of Pulse's own attributes begin with.
-const OWN_ATTRIBUTES: &str = "pulse.";
+pub(super) const OWN_ATTRIBUTES: &str = "pulse.";
 
 /// A value that can be made of any JSON: each method is asked when JSON has that type in its place, and answers with the
 /// absent value where that type does not belong.

@@ -29,7 +29,8 @@ pub struct ParticipantData {
     /// The customer's own text; left out when it is empty or longer than 65,536 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
-    /// The customer's own attributes: at most 64, of at most 65,536 bytes together.
+    /// The customer's own attributes, without those of Pulse, which begin with `pulse.`: at most 64, of at most 65,536 bytes
+    /// together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// When it joined.

@@ -62,7 +62,7 @@ pub struct CreateProject {
     /// Where its recordings go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_config: Option<StorageInput>,
-    /// Its own LiveKit.
+    /// Its own LiveKit, which posts its webhooks to `/v1/webhooks/livekit/{id}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub livekit_url: Option<LiveKitUrl>,
     /// The key of its own LiveKit. Never returned.

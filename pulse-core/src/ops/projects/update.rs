@@ -62,7 +62,7 @@ pub struct UpdateProject {
     /// Another region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionName>,
-    /// Its own LiveKit; `null` goes back to the server's.
+    /// Its own LiveKit, which posts its webhooks to `/v1/webhooks/livekit/{id}`; `null` goes back to the server's.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     pub livekit_url: Patch<LiveKitUrl>,
     /// The key of its own LiveKit. Never returned.

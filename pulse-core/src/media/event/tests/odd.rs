@@ -161,6 +161,16 @@ fn of_too_many_attributes_pulses_own_are_kept_first() {
 }
 
 #[test]
+fn pulses_own_attributes_are_for_pulse_alone() {
+    let attributes = json!({ "seat": "7", "pulse.project_id": "prj_1", "pulse.jti": "01J.0", "pulsed": "mine" });
+    let joined =
+        parse(&event("participant_joined", json!({ "participant": { "sid": "PA_1", "attributes": attributes } })));
+    let told = joined.data.participant.unwrap().attributes;
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["pulsed", "seat"]);
+    assert_eq!(joined.facts.participant.unwrap().attributes.len(), 4, "by them a join is judged");
+}
+
+#[test]
 fn of_new_kinds_customers_get_the_room_and_who_and_no_more() {
     let everything = json!({
         "room": { "sid": "RM_1", "name": "wire", "metadata": "m", "turnPassword": "tp", "creationTime": "5" },
