@@ -47,8 +47,9 @@ pub(crate) struct Scale {
     plain_loop: usize,
     /// Deliveries that wait for a receiver that hangs.
     hanging: usize,
-    /// The neighbour's load beside it: events in a second, and for how long.
-    neighbour: (u32, Duration),
+    /// The neighbour's load beside it: events in a second, for how long while the first attempts run out of time, and for
+    /// how long afterwards.
+    neighbour: (u32, [Duration; 2]),
     /// Pairs of runs with and without.
     pairs: usize,
     /// Pending rows: projects, endpoints of each, events of each.
@@ -78,7 +79,7 @@ impl Scale {
         backlog: 100_000,
         plain_loop: 5_000,
         hanging: 50_000,
-        neighbour: (500, Duration::from_secs(8)),
+        neighbour: (500, [Duration::from_secs(5), Duration::from_secs(30)]),
         pairs: 3,
         pending: (50, 20, 1_000),
         sending: Duration::from_secs(10),
@@ -99,7 +100,7 @@ impl Scale {
         backlog: 1_000,
         plain_loop: 200,
         hanging: 1_000,
-        neighbour: (50, Duration::from_secs(3)),
+        neighbour: (50, [Duration::from_secs(4), Duration::from_secs(1)]),
         pairs: 2,
         pending: (3, 4, 1_000),
         sending: Duration::from_millis(500),

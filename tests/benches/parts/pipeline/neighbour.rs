@@ -1,10 +1,12 @@
-//! What a customer feels of another one whose receiver hangs while very much waits for it.
+//! What a customer feels of another one whose receiver hangs while very much waits for it: from the moment at which the other
+//! one's deliveries begin, over their running out of time, and over a whole period of the breaker with its probe.
 
 use std::time::Duration;
 
+use pulse_core::deliver::breaker;
 use pulse_tests::{
     latency::Latencies,
-    livekit_sender::Pace,
+    livekit_sender::{Pace, Story},
     receiver::{Action, Receiver, ReceiverOptions},
 };
 use serde_json::json;
@@ -19,34 +21,52 @@ use crate::parts::{Row, median};
 
 /// How many deliveries the endpoint that hangs gets at once: as many as its project may have under way, a quarter of all.
 const AT_ONCE: u32 = 64;
-/// How long it may take until the receiver that hangs has them.
-const HANGING: Duration = Duration::from_secs(20);
+/// How long each of them is waited for: as short as can be, so that all that comes of it is measured.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the load has gone on when it is looked at.
 const LEAD_IN: Duration = Duration::from_secs(1);
+/// The daemon's count of attempts that ran out of time.
+const TIMEOUTS: &str = "pulse_webhook_attempts_total{result=\"timeout\"}";
+/// What is measured, in this order.
+const STRETCHES: [&str; 2] = ["while its attempts run out of time", "while its breaker is open, and at the probe"];
 
-/// The row of the neighbour: the ratio of its latencies with and without the other, in turns.
+/// The rows of the neighbour: for each stretch the ratio of its latencies with and without the other, in turns.
 pub(crate) async fn neighbour(scale: &Scale) -> Vec<Row> {
     let hanging = Receiver::start_with(ReceiverOptions::new().counting(), Action::Hang);
     let mut without = Side::new(scale, None).await;
     let mut with = Side::new(scale, Some(&hanging)).await;
-    let (mut ratios, mut notes) = (Vec::new(), Vec::new());
+    let mut pairs = Vec::new();
     for pair in 0..scale.pairs {
-        let alone = without.run(scale, pair, None).await;
-        let beside = with.run(scale, pair, Some(&hanging)).await;
-        ratios.push(beside.millis(0.99) / alone.millis(0.99));
-        notes.push(format!("{:.2} against {:.2} ms", beside.millis(0.99), alone.millis(0.99)));
+        pairs.push((without.run(scale, pair).await, with.run(scale, pair).await));
     }
-    vec![Row::less(
-        format!(
-            "{} deliveries wait for a receiver that hangs: a neighbour's p99, {}/s, against the same without it",
-            grouped(scale.hanging),
-            scale.neighbour.0
-        ),
-        "x",
-        median(ratios),
-        (2.0, 1.2),
-        format!("median of {} pairs: {}", scale.pairs, notes.join(", ")),
-    )]
+    let row = |(stretch, name): (usize, &str)| {
+        let p99 = |run: &Run| run.stretches[stretch].millis(0.99);
+        let ratios = pairs.iter().map(|(alone, beside)| p99(beside) / p99(alone)).collect();
+        let note = |(alone, beside): &(Run, Run)| {
+            format!("{:.2} against {:.2} ms, {} timeouts", p99(beside), p99(alone), beside.timeouts[stretch])
+        };
+        let notes: Vec<String> = pairs.iter().map(note).collect();
+        Row::less(
+            format!(
+                "{} deliveries wait for a receiver that hangs, {name}: a neighbour's p99, {}/s, against the same without it",
+                grouped(scale.hanging),
+                scale.neighbour.0
+            ),
+            "x",
+            median(ratios),
+            (2.0, 1.2),
+            format!("median of {} pairs: {}", scale.pairs, notes.join("; ")),
+        )
+    };
+    STRETCHES.into_iter().enumerate().map(row).collect()
+}
+
+/// What one look at one side came to, for each of the stretches.
+struct Run {
+    /// The neighbour's latencies.
+    stretches: Vec<Latencies>,
+    /// How many of the other's attempts ran out of time.
+    timeouts: Vec<u64>,
 }
 
 /// One of the two stores. Its daemon runs only while it is looked at.
@@ -54,6 +74,8 @@ struct Side {
     scene: Scene,
     audience: Audience,
     customer: Vec<Customer>,
+    /// The endpoint whose receiver hangs. It is paused but for what is measured.
+    hanging: Option<Customer>,
 }
 
 impl Side {
@@ -61,43 +83,69 @@ impl Side {
         let scene = Scene::new().await;
         let audience = Audience::well();
         let customer = scene.crowd(&audience.receiver, "neighbour", 1).await;
-        let target = match hanging {
+        let hanging = match hanging {
             None => None,
             Some(hanging) => {
                 let project = scene.project("hanging").await;
                 let url = format!("{}/hang", hanging.url());
-                Some(Target::of(scene.endpoint(project, &url, json!({ "max_in_flight": AT_ONCE })).await))
+                let patience = json!({ "max_in_flight": AT_ONCE, "timeout_seconds": TIMEOUT.as_secs() });
+                let hanging = scene.endpoint(project, &url, patience).await;
+                scene.change(hanging, "pause").await;
+                Some(hanging)
             }
         };
         scene.daemon.stop().await;
-        if let Some(target) = target {
-            seed(&scene.database(), &[target], scale.hanging).await;
+        if let Some(hanging) = hanging {
+            seed(&scene.database(), &[Target::of(hanging)], scale.hanging).await;
         }
-        Self { scene, audience, customer }
+        Self { scene, audience, customer, hanging }
     }
 
-    /// The neighbour's latencies. Where somebody hangs, he does before the first event: his receiver has as many requests
-    /// as it is given at once, and answers none.
-    async fn run(&mut self, scale: &Scale, pair: usize, hanging: Option<&Receiver>) -> Latencies {
-        let before = hanging.map(|hanging| hanging.counts().requests).unwrap_or_default();
+    /// The neighbour's latencies. Where somebody hangs, he does from the first moment that is measured.
+    async fn run(&mut self, scale: &Scale, pair: usize) -> Run {
         self.scene.start().await;
-        if let Some(hanging) = hanging {
-            let enough = before + u64::from(AT_ONCE);
-            hanging.wait_until("the receiver hangs", HANGING, move |counts| counts.requests >= enough).await;
-        }
-        let (rate, lasting) = scale.neighbour;
+        let (rate, stretches) = scale.neighbour;
         let mut story = story(pair as u64, rooms(&self.customer, scale.rooms), scale.participants, rate);
-        let mut measured = Latencies::default();
         // What a start costs is told elsewhere: the first second is not measured, here nor there.
-        for lasting in [LEAD_IN, lasting] {
-            let (sender, pace) = (self.scene.sender(scale.senders, patient()), Pace::PerSecond(rate.into(), lasting));
-            let events = self.scene.happening(&mut story);
-            let told = tell(&self.scene, sender, &self.audience, pace, events, true).await;
-            assert_eq!(told.lost, 0, "the neighbour lost events: {}", told.report);
-            measured = told.end_to_end;
+        self.tell(scale, &mut story, LEAD_IN).await;
+        self.hang("resume").await;
+        let mut run = Run { stretches: Vec::new(), timeouts: Vec::new() };
+        let mut before = 0;
+        for lasting in stretches {
+            run.stretches.push(self.tell(scale, &mut story, lasting).await);
+            let timeouts = self.scene.metric(TIMEOUTS).await as u64;
+            run.timeouts.push(timeouts - before);
+            before = timeouts;
+        }
+        if self.hanging.is_some() {
+            must_have_hung(&run, stretches);
+            self.hang("pause").await;
         }
         // Whoever hangs would keep an orderly end waiting.
         self.scene.daemon.kill().await;
-        measured
+        run
     }
+
+    /// Tells the neighbour's story for so long; how long its events took to arrive.
+    async fn tell(&self, scale: &Scale, story: &mut Story, lasting: Duration) -> Latencies {
+        let sender = self.scene.sender(scale.senders, patient());
+        let pace = Pace::PerSecond(scale.neighbour.0.into(), lasting);
+        let told = tell(&self.scene, sender, &self.audience, pace, self.scene.happening(story), true).await;
+        assert_eq!(told.lost, 0, "the neighbour lost events: {}", told.report);
+        told.end_to_end
+    }
+
+    async fn hang(&self, verb: &str) {
+        if let Some(hanging) = self.hanging {
+            self.scene.change(hanging, verb).await;
+        }
+    }
+}
+
+/// A run in which nothing ran out of time would measure nothing: enough for the breaker, and then each of its probes.
+fn must_have_hung(run: &Run, stretches: [Duration; 2]) {
+    let [first, then] = stretches;
+    assert!(run.timeouts[0] >= breaker::TIMEOUTS_IN_A_ROW.into(), "{} timeouts in {first:?}", run.timeouts[0]);
+    let probes = (first + then).as_secs() / (breaker::OPEN + TIMEOUT + LEAD_IN).as_secs();
+    assert!(run.timeouts[1] >= probes, "{} timeouts in {then:?}", run.timeouts[1]);
 }
