@@ -2,10 +2,16 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
+use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::{
-    SqliteOptions, SqliteStore,
+    CommitObserver, SqliteOptions, SqliteStore,
     connection::{self, Role},
     locks::StoreLock,
     migrations::{self, Migration},
@@ -13,10 +19,11 @@ use super::{
     table::has_list,
 };
 use crate::{
-    error::Code,
+    error::{Code, Error, Result},
     store::{
-        Batch, CommitMode, Order, Position, Scan, Store,
-        schema::{COLLECTIONS, DELIVERIES, FieldType, META, PRIMARY, SCHEMA_VERSION},
+        Batch, CommitMode, Order, Outcome, Position, Scan, Store,
+        schema::{AUDIT, COLLECTIONS, DELIVERIES, FieldType, META, PRIMARY, SCHEMA_VERSION},
+        testing::sample::{audit, past},
     },
     time::SystemClock,
 };
@@ -34,10 +41,25 @@ impl Drop for Temporary {
 }
 
 async fn open(name: &str) -> Temporary {
+    open_observed(name, None).await
+}
+
+async fn open_observed(name: &str, observer: Option<Arc<dyn CommitObserver>>) -> Temporary {
     let folder = std::env::temp_dir().join(format!("pulse-sqlite-{}-{name}", std::process::id()));
-    let store = SqliteStore::open(SqliteOptions::new(folder.join("pulse.db"), Arc::new(SystemClock::new()))).unwrap();
+    let options = SqliteOptions::new(folder.join("pulse.db"), Arc::new(SystemClock::new()));
+    let store = SqliteStore::open(SqliteOptions { observer, ..options }).unwrap();
     store.prepare().await.unwrap();
     Temporary { store, folder }
+}
+
+/// How many jobs of each group wrote something that stayed.
+#[derive(Debug, Default)]
+struct Groups(Mutex<Vec<usize>>);
+
+impl CommitObserver for Groups {
+    fn committed(&self, jobs: usize, _: f64) {
+        self.0.lock().push(jobs);
+    }
 }
 
 #[tokio::test]
@@ -116,7 +138,7 @@ async fn an_older_store_is_migrated_step_by_step_when_nobody_else_has_it_open() 
 async fn a_panic_in_one_job_rolls_back_that_job_alone() {
     let temporary = Arc::new(open("panic").await);
     let store = &temporary.store;
-    let panics = store.writer.run(|conn| -> crate::error::Result<((), bool)> {
+    let panics = store.writer.run(|conn| -> Result<((), bool)> {
         conn.execute("UPDATE pulse_state SET generation = 77", [])?;
         panic!("on purpose")
     });
@@ -139,12 +161,80 @@ async fn a_panic_in_one_job_rolls_back_that_job_alone() {
 }
 
 #[tokio::test]
+async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_own_answer() {
+    let groups = Arc::new(Groups::default());
+    let temporary = Arc::new(open_observed("group", Some(groups.clone())).await);
+    let store = &temporary.store;
+    // The writer is busy until all the others wait for it: so they are one group.
+    let (begun, begins) = oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let busy = temporary.clone();
+    let busy = tokio::spawn(async move {
+        let mut begun = Some(begun);
+        let hold = move |_: &rusqlite::Connection| {
+            let _ = begun.take().map(|begun| begun.send(()));
+            let _ = released.recv();
+            Ok(((), true))
+        };
+        busy.store.writer.run(hold).await
+    });
+    begins.await.unwrap();
+
+    let of = |name: &str| {
+        let mut batch = Batch::new();
+        batch.append(&AUDIT, "org_1", format!("aud_{name}"), audit(name, &past(1))).insert(&META, name, json!({}));
+        batch
+    };
+    let (mut clash, mut stale) = (of("clash"), of("stale"));
+    clash.insert(&META, "first", json!({}));
+    stale.replace(&META, "first", 7, json!({}));
+    let fails = |conn: &rusqlite::Connection| -> Result<(Outcome, bool)> {
+        conn.execute("UPDATE pulse_state SET generation = 77", [])?;
+        Err(Error::internal("on purpose"))
+    };
+    let waiting = [
+        store.commit(of("first"), CommitMode::Apply),
+        store.commit(of("tried"), CommitMode::Check),
+        store.commit(of("second"), CommitMode::Apply),
+        store.commit(clash, CommitMode::Apply),
+        store.writer.run(fails).boxed(),
+        store.commit(stale, CommitMode::Apply),
+        store.commit(of("third"), CommitMode::Apply),
+    ];
+    let (answers, ()) = join(join_all(waiting), async { release.send(()).unwrap() }).await;
+    busy.await.unwrap().unwrap();
+
+    assert_eq!(groups.0.lock().last(), Some(&3), "they were to be one group");
+    let appended = |seq| Ok(Outcome::Committed { seqs: vec![seq] });
+    let conflict = Ok(Outcome::Conflict { collection: META.name, index: PRIMARY });
+    let outdated = Ok(Outcome::Stale { collection: META.name, id: "first".to_owned() });
+    let expected = [appended(1), appended(2), appended(2), conflict, Err(Code::Internal), outdated, appended(3)];
+    assert_eq!(answers.into_iter().map(|answer| answer.map_err(|error| error.code())).collect::<Vec<_>>(), expected);
+    let rows = async |collection, index, key| {
+        let scan = Scan { order: Order::Ascending, ..Scan::new(collection, index, key) };
+        store
+            .scan(scan)
+            .await
+            .unwrap()
+            .rows
+            .into_iter()
+            .map(|row| (row.id, row.doc["seq"].as_u64()))
+            .collect::<Vec<_>>()
+    };
+    let kept = ["first", "second", "third"].map(|name| (name.to_owned(), None));
+    assert_eq!(rows(&META, PRIMARY, Vec::new()).await, kept);
+    let numbered = [("first", 1), ("second", 2), ("third", 3)].map(|(name, seq)| (format!("aud_{name}"), Some(seq)));
+    assert_eq!(rows(&AUDIT, "log_seq", vec![json!("org_1")]).await, numbered);
+    assert_eq!(store.generation().await.unwrap(), 0, "what the failing job wrote stayed");
+}
+
+#[tokio::test]
 async fn a_job_that_fails_leaves_no_changes_of_the_schema() {
     let temporary = open("schema").await;
     let store = &temporary.store;
-    let half = store.writer.run(|conn| -> crate::error::Result<((), bool)> {
+    let half = store.writer.run(|conn| -> Result<((), bool)> {
         conn.execute_batch("CREATE TABLE half (one INTEGER) STRICT")?;
-        Err(crate::error::Error::internal("on purpose"))
+        Err(Error::internal("on purpose"))
     });
     assert_eq!(half.await.unwrap_err().code(), Code::Internal);
     let conn = connection::open(&store.path, Role::Reader).unwrap();
