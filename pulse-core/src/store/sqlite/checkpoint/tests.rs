@@ -6,6 +6,8 @@ use super::*;
 const PAGES: i32 = 50;
 /// A page with its head in the log.
 const FRAME: u64 = 4_096 + 24;
+/// Commits of a test, each of at least one page: so many logs' worth that none needs to be quick.
+const COMMITS: u32 = 5_000;
 
 /// A database with one table, and the writer's connection to it with its thread.
 struct Scene {
@@ -51,13 +53,13 @@ impl Scene {
 #[test]
 fn the_log_stays_short_however_much_is_written() {
     let mut scene = Scene::new("short");
-    for _ in 0..5_000 {
+    for _ in 0..COMMITS {
         scene.write();
     }
-    // A commit that finds the thread at it leaves the log as long as it is.
-    let most = u64::try_from(PAGES * TOO_LONG * 2).unwrap() * FRAME;
+    // A commit that finds the thread at it leaves the log as long as it is; how often that is depends on the machine.
+    let most = u64::from(COMMITS) / 4 * FRAME;
     assert!(scene.log_bytes() <= most, "{} bytes of log, for at most {most}", scene.log_bytes());
-    assert_eq!(scene.rows(), 5_000);
+    assert_eq!(scene.rows(), i64::from(COMMITS));
     scene.checkpointer.take().unwrap().end(&mut scene.conn);
     assert!(!scene.health.is_stopped());
 }
@@ -76,11 +78,11 @@ fn a_log_that_somebody_reads_grows_and_is_begun_anew_afterwards() {
     assert!(grown > 1_000 * FRAME, "the reader's state was folded away: {grown} bytes");
     assert_eq!(seen(&reader), 0, "the reader sees one state");
     reader.execute_batch("COMMIT").unwrap();
-    for _ in 0..1_000 {
+    for _ in 0..COMMITS {
         scene.write();
     }
-    assert!(scene.log_bytes() < grown + 100 * FRAME, "the log was not begun anew");
-    assert_eq!(seen(&reader), 2_000);
+    assert!(scene.log_bytes() < grown + u64::from(COMMITS) / 4 * FRAME, "the log was not begun anew");
+    assert_eq!(seen(&reader), i64::from(COMMITS) + 1_000);
 }
 
 #[test]
