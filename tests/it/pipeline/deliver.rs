@@ -8,13 +8,14 @@ use pulse_core::{
         pace::EndpointRate,
         schedule::Schedule,
         sign::{self, SigningSecret},
-        state::Status,
+        state::{QUARANTINE_AFTER, Status},
     },
+    id::DeliveryId,
     model::{
         delivery::{AttemptResult, Delivery, DeliveryView},
         endpoint::{Endpoint, EndpointHealth, EndpointState},
     },
-    ops::endpoints::DeleteEndpoint,
+    ops::{deliveries::ResendDelivery, endpoints::DeleteEndpoint},
     repo::Document as _,
     store::{Batch, CommitMode, schema},
 };
@@ -102,6 +103,28 @@ async fn retries_come_by_the_schedule_never_early_and_with_the_same_bytes() {
     assert!(got.iter().all(|one| one.body == got[0].body), "the bytes are not the same on every attempt");
     let numbers: Vec<&str> = got.iter().map(|one| one.header("pulse-attempt")).collect();
     assert_eq!(numbers, ["1", "2", "3", "4"]);
+    sent_once_more_it_has_the_same_bytes(&t, &customer, &receiver, &delivery).await;
+}
+
+/// Sends an exhausted delivery's event again, long after it happened: another delivery of what was sent before.
+async fn sent_once_more_it_has_the_same_bytes(
+    t: &TestPlane,
+    customer: &Customer,
+    receiver: &Receiver,
+    old: &DeliveryView,
+) {
+    receiver.behave(Action::ok());
+    let before = receiver.received();
+    let resend = ResendDelivery { id: old.id, project_id: None };
+    let new = t.run(&customer.caller, resend).await.expect("sent once more");
+    work(t).await;
+    let (got, first) = (receiver.received(), &before[0]);
+    assert_eq!(got.len(), before.len() + 1);
+    let last = &got[before.len()];
+    assert_eq!(last.body, first.body, "the bytes are not the same when it is sent once more");
+    assert_eq!(last.header("webhook-id"), first.header("webhook-id"), "it looks like another event");
+    assert_eq!(last.header("pulse-delivery-id"), new.id.to_string());
+    assert_ne!(last.header("pulse-delivery-id"), first.header("pulse-delivery-id"));
 }
 
 #[tokio::test]
@@ -151,11 +174,11 @@ async fn a_row_that_does_not_decode_is_put_aside_and_delays_nobody() {
     let customer = t.customer("acme").await;
     let receiver = Receiver::start(Action::ok());
     let (active, _) = endpoint(&t, &customer, &receiver.url(), |endpoint| endpoint.state = EndpointState::Paused).await;
-    for n in 0..50 {
+    for n in 0..1_000 {
         t.livekit_says(&joined(&t, &customer, n)).await.expect("taken in");
     }
-    let rows = t.plane.parts().deliveries.pending(active.id, 30).await.expect("rows");
-    let mut poison = rows[20].clone();
+    let rows = t.plane.parts().deliveries.pending(active.id, 500).await.expect("rows");
+    let mut poison = rows[400].clone();
     poison.doc.as_object_mut().expect("an object").remove("event_type");
     let mut batch = Batch::new();
     batch.replace(&schema::DELIVERIES, poison.id, poison.version, poison.doc);
@@ -163,7 +186,7 @@ async fn a_row_that_does_not_decode_is_put_aside_and_delays_nobody() {
 
     replace(&t, Endpoint { state: EndpointState::Active, ..active }).await;
     work(&t).await;
-    assert_eq!(receiver.counts().requests, 49);
+    assert_eq!(receiver.counts().requests, 999);
     assert_eq!(t.plane.parts().deliveries.count_quarantined(10).await.expect("counted"), 1, "put aside");
 }
 
@@ -194,6 +217,22 @@ async fn an_event_that_does_not_decode_delays_nobody() {
     assert_eq!(receiver.counts().requests, 9);
     assert_eq!(count(&t, &customer, Status::Leased).await, 0, "a claim left what it had taken");
     assert_eq!(count(&t, &customer, Status::Succeeded).await, 9);
+    // It is tried again, for the store may have been at fault, and put aside in the end: never as if the receiver had refused it.
+    let mut tried = 1;
+    while let Some(due_at) = its_delivery(&t, &customer, poisoned.id).await.due_at {
+        t.advance(due_at.since(t.plane.parts().clock.now())).await;
+        work(&t).await;
+        tried += 1;
+        assert!(tried <= QUARANTINE_AFTER, "it is tried for ever");
+    }
+    let put_aside = its_delivery(&t, &customer, poisoned.id).await;
+    assert_eq!((put_aside.status, put_aside.attempts_made, tried), (Status::Quarantined, 0, QUARANTINE_AFTER));
+    assert_eq!(receiver.counts().requests, 9);
+}
+
+async fn its_delivery(t: &TestPlane, customer: &Customer, id: DeliveryId) -> DeliveryView {
+    let all = deliveries(t, customer).await;
+    all.into_iter().find(|delivery| delivery.id == id).expect("it stays visible")
 }
 
 /// An endpoint whose receiver has a request and answers 410 when the gate opens.
@@ -234,9 +273,48 @@ async fn who_comes_late_changes_neither_delivery_nor_endpoint() {
     let delivery = delivery(&t, &customer).await;
     assert_eq!(delivery.status, Status::Pending, "what came late ended a delivery that was somebody else's");
     assert_eq!(state(&t, &sent_to).await, EndpointState::Active, "what came late switched the endpoint off");
-    let rows = attempts(&t, &customer, &delivery).await;
-    let told: Vec<_> = rows.iter().map(|row| (row.result, row.late, row.status_code)).collect();
+    let told = told_of(&t, &customer, &delivery).await;
     assert_eq!(told, [(AttemptResult::Failed, true, Some(410))], "one lease, one row, with what the receiver said");
+}
+
+#[tokio::test]
+async fn who_comes_late_does_not_undo_what_another_has_delivered_meanwhile() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    let (sent_to, receiver, gate) = about_to_be_gone(&t, &customer).await;
+    t.pipeline.dispatcher.recover(true).await;
+    receiver.behave(Action::ok());
+    t.advance(Duration::from_secs(2)).await;
+    let dispatcher = std::sync::Arc::clone(&t.pipeline.dispatcher);
+    // It goes on until the first attempt has ended, too.
+    let sending = tokio::spawn(async move { dispatcher.run_until_idle().await });
+    let succeeded = async {
+        while delivery(&t, &customer).await.status != Status::Succeeded {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), succeeded).await.expect("the second attempt succeeds");
+    let before = delivery(&t, &customer).await;
+
+    gate.open();
+    sending.await.expect("no panic").expect("works");
+    assert_eq!(receiver.counts().requests, 2);
+    assert_eq!(delivery(&t, &customer).await, before, "what came late changed a delivery that had ended");
+    assert_eq!(state(&t, &sent_to).await, EndpointState::Active, "what came late switched the endpoint off");
+    let mut told = told_of(&t, &customer, &before).await;
+    told.sort_by_key(|(_, late, _)| *late);
+    let expected = [(AttemptResult::Succeeded, false, Some(204)), (AttemptResult::Failed, true, Some(410))];
+    assert_eq!(told, expected, "two leases, two rows");
+}
+
+/// What is on record of a delivery's attempts: how each ended, whether it was late, and what the receiver said.
+async fn told_of(
+    t: &TestPlane,
+    customer: &Customer,
+    delivery: &DeliveryView,
+) -> Vec<(AttemptResult, bool, Option<u16>)> {
+    let rows = attempts(t, customer, delivery).await;
+    rows.iter().map(|row| (row.result, row.late, row.status_code)).collect()
 }
 
 /// Deletes the endpoint and does what follows, while the receiver has a request.
