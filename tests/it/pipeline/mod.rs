@@ -20,6 +20,7 @@ mod retention;
 pub(crate) mod room;
 mod story;
 mod sweeps;
+mod twice;
 mod unclaimed;
 
 use pulse_core::{
