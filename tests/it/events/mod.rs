@@ -10,6 +10,7 @@ mod scene;
 mod secrecy;
 mod shutdown;
 mod signatures;
+mod timing;
 
 /// How often a test does what it does at random: as told for a soak, else so often.
 #[expect(clippy::disallowed_methods, reason = "tests/soak tells the tests through the environment")]
