@@ -17,7 +17,7 @@ use pulse_core::{
         organizations::CreateOrganization,
         projects::{CreateProject, CreatedProject},
     },
-    outbound::{AddressPolicy, Outbound},
+    outbound::{AddressPolicy, Outbound, testing::ScriptedDial},
     parts::{PipelineSettings, Settings},
     pipeline::Pipeline,
     plane::{Answer, ControlPlane},
@@ -113,19 +113,25 @@ impl TestPlane {
 
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
-        Self::with(store, seed, settings(), secrets(), loopback_only(), true).await
+        Self::with(store, seed, settings(), secrets(), Outbound::new(loopback_only()), true).await
+    }
+
+    /// A plane over an empty memory store in a network that the test made up.
+    pub async fn in_network(dial: Arc<ScriptedDial>) -> Self {
+        let (store, outbound) = (Arc::new(MemoryStore::new()), Outbound::over(loopback_only(), dial));
+        Self::with(store, 1, settings(), secrets(), outbound, true).await.expect("a plane over an empty memory store")
     }
 
     /// The same with other settings of what comes from LiveKit and goes to webhooks.
     pub async fn set(store: SharedStore, seed: u64, pipeline: PipelineSettings) -> Result<Self> {
         let settings = Settings { pipeline, ..settings() };
-        Self::with(store, seed, settings, secrets(), loopback_only(), true).await
+        Self::with(store, seed, settings, secrets(), Outbound::new(loopback_only()), true).await
     }
 
     /// A plane over an empty memory store, with rules of its own for addresses.
     pub async fn under(policy: AddressPolicy) -> Self {
-        let store = Arc::new(MemoryStore::new());
-        Self::with(store, 1, settings(), secrets(), policy, true).await.expect("a plane over an empty memory store")
+        let (store, outbound) = (Arc::new(MemoryStore::new()), Outbound::new(policy));
+        Self::with(store, 1, settings(), secrets(), outbound, true).await.expect("a plane over an empty memory store")
     }
 
     /// A plane over a store whose pepper is `current`, after it was `previous`.
@@ -135,7 +141,7 @@ impl TestPlane {
             previous_pepper: previous.map(Secret::new),
             ..secrets()
         };
-        Self::with(store, seed, settings(), given, loopback_only(), true).await
+        Self::with(store, seed, settings(), given, Outbound::new(loopback_only()), true).await
     }
 
     /// A plane over an empty memory store that signs for this LiveKit.
@@ -147,7 +153,7 @@ impl TestPlane {
             shared: true,
         };
         let settings = Settings { livekit: signer, ..settings() };
-        Self::with(Arc::new(MemoryStore::new()), 1, settings, secrets(), loopback_only(), false)
+        Self::with(Arc::new(MemoryStore::new()), 1, settings, secrets(), Outbound::new(loopback_only()), false)
             .await
             .expect("a plane over an empty memory store")
     }
@@ -157,15 +163,15 @@ impl TestPlane {
         seed: u64,
         settings: Settings,
         secrets: GivenSecrets,
-        policy: AddressPolicy,
+        outbound: Outbound,
         scripted: bool,
     ) -> Result<Self> {
-        Self::put_together(store, seed, settings, secrets, policy, scripted, false).await
+        Self::put_together(store, seed, settings, secrets, outbound, scripted, false).await
     }
 
     /// A plane over a store as the daemon starts on it, which completes what an older version left.
     pub async fn started_over(store: SharedStore, seed: u64) -> Result<Self> {
-        Self::put_together(store, seed, settings(), secrets(), loopback_only(), true, true).await
+        Self::put_together(store, seed, settings(), secrets(), Outbound::new(loopback_only()), true, true).await
     }
 
     async fn put_together(
@@ -173,7 +179,7 @@ impl TestPlane {
         seed: u64,
         settings: Settings,
         secrets: GivenSecrets,
-        policy: AddressPolicy,
+        outbound: Outbound,
         scripted: bool,
         daemon: bool,
     ) -> Result<Self> {
@@ -185,7 +191,7 @@ impl TestPlane {
             in_memory: true,
             secrets,
             settings,
-            outbound: Outbound::new(policy),
+            outbound,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(seed)),
             metrics: Metrics::new()?,

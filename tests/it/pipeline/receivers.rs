@@ -3,13 +3,22 @@
 
 use std::time::Duration;
 
-use pulse_core::{deliver::state::Status, model::endpoint::EndpointState};
+use pulse_core::{
+    deliver::state::Status,
+    model::{delivery::AttemptResult, endpoint::EndpointState},
+    outbound::testing::ScriptedDial,
+};
 use pulse_tests::{
-    plane::TestPlane,
-    receiver::{Action, Door, Receiver, table},
+    plane::{Customer, TestPlane},
+    receiver::{Action, Door, Fault, Receiver, table},
 };
 
-use super::{attempts, delivery, endpoint, joined, work};
+use super::{attempts, deliveries, delivery, endpoint, joined, work};
+
+/// The name of a receiver of which name servers are asked.
+const NAME: &str = "hooks.customer.example";
+/// How long anything may take that nothing stands in the way of.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What is to be seen after the first attempt at a receiver.
 #[derive(Debug, PartialEq)]
@@ -31,6 +40,7 @@ fn taken(result: &str) -> Seen {
 
 fn expected(fault: &str) -> Seen {
     match fault {
+        "name_unknown" | "name_server_failed" | "name_server_silent" => retried("resolve", 5),
         "refuse" => retried("connect", 5),
         "reset_after_request" | "reset_mid_headers" | "close_without_answer" => retried("reset", 5),
         "slow_headers" | "slow_body" | "hang" | "tls_stall" => retried("timeout", 5),
@@ -57,22 +67,11 @@ fn expected(fault: &str) -> Seen {
 async fn every_receiver_fault_ends_in_its_own_way() {
     let elsewhere = Receiver::start(Action::ok());
     for fault in table(&elsewhere.url()) {
-        let t = TestPlane::new().await;
+        let dial = ScriptedDial::new();
+        let t = TestPlane::in_network(dial.clone()).await;
         let customer = t.customer("acme").await;
         let receiver = Receiver::start(fault.action.clone());
-        let url = match fault.door {
-            Some(door) => {
-                receiver.set_door(door);
-                receiver.url()
-            }
-            None => {
-                let url = receiver.url();
-                receiver.close().await;
-                url
-            }
-        };
-        let secured = matches!(fault.door, Some(Door::Tls(_) | Door::TlsStall));
-        let url = if secured { url.replace("http://", "https://") } else { url };
+        let url = url_of(&fault, &receiver, &dial).await;
         let (sent_to, _) = endpoint(&t, &customer, &url, |_| {}).await;
         t.livekit_says(&joined(&t, &customer, 1)).await.expect("taken in");
         work(&t).await;
@@ -80,7 +79,7 @@ async fn every_receiver_fault_ends_in_its_own_way() {
         let now = t.plane.parts().clock.now();
         let delivery = delivery(&t, &customer).await;
         let attempts = attempts(&t, &customer, &delivery).await;
-        assert_eq!(attempts.len(), 1, "{}: {attempts:#?}", fault.name);
+        assert_eq!((attempts.len(), delivery.attempts_made), (1, 1), "{}: {attempts:#?}", fault.name);
         let seen = Seen {
             status: delivery.status,
             result: delivery.last_result.clone().unwrap_or_default(),
@@ -94,6 +93,44 @@ async fn every_receiver_fault_ends_in_its_own_way() {
         let gone = t.plane.parts().endpoints.find(sent_to.id).await.expect("read").expect("there").state;
         let state = if fault.name == "gone" { EndpointState::Disabled } else { EndpointState::Active };
         assert_eq!(gone, state, "{}", fault.name);
+        if fault.name == "idle_connection_closed" {
+            nothing_shows_of_the_connection(&t, &customer, &receiver).await;
+        }
+        let asked: &[&str] = if fault.said.is_some() { &[NAME] } else { &[] };
+        assert_eq!(dial.asked(), asked, "{}", fault.name);
     }
     assert_eq!(elsewhere.counts().requests, 0, "a redirect was followed");
+}
+
+/// Where the endpoint is, in a network in which the fault happens.
+async fn url_of(fault: &Fault, receiver: &Receiver, dial: &ScriptedDial) -> String {
+    if let Some(said) = &fault.said {
+        dial.name(NAME, [said.clone()]);
+        return format!("http://{NAME}:{}/", receiver.address().port());
+    }
+    let url = receiver.url();
+    let Some(door) = fault.door else {
+        // Nothing leads to where nobody listens.
+        receiver.close().await;
+        return url;
+    };
+    receiver.set_door(door);
+    dial.route(receiver.address(), receiver.address());
+    if matches!(door, Door::Tls(_) | Door::TlsStall) { url.replace("http://", "https://") } else { url }
+}
+
+/// The receiver has closed the connection on which it answered, and the next event comes to it with its first attempt.
+async fn nothing_shows_of_the_connection(t: &TestPlane, customer: &Customer, receiver: &Receiver) {
+    // The exchange is over once the connection is closed.
+    receiver.wait_until("the connection is closed", SOON, |counts| counts.ended == 1).await;
+    t.livekit_says(&joined(t, customer, 2)).await.expect("taken in");
+    work(t).await;
+    let rows = deliveries(t, customer).await;
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let attempts = attempts(t, customer, row).await;
+        let results: Vec<_> = attempts.iter().map(|attempt| attempt.result).collect();
+        assert_eq!((row.status, &results[..]), (Status::Succeeded, &[AttemptResult::Succeeded][..]), "{attempts:#?}");
+    }
+    assert_eq!(receiver.counts().requests, 2);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pulse_core::outbound::testing::Said;
+
 use super::{Action, Answer, Certificate, Door};
 
 /// The body of the fault `large`, in bytes.
@@ -16,6 +18,8 @@ const DRIBBLE: Duration = Duration::from_millis(100);
 pub struct Fault {
     /// What it is called.
     pub name: &'static str,
+    /// What the name servers say of the receiver's name; `None` means that it is reached by its address.
+    pub said: Option<Said>,
     /// What stands before the receiver; `None` means that its port is to be closed.
     pub door: Option<Door>,
     /// What it does with a request, if one comes through.
@@ -24,9 +28,13 @@ pub struct Fault {
 
 /// All of them, each once. `location` is where redirects point.
 pub fn table(location: &str) -> Vec<Fault> {
-    let plain = |name, action| Fault { name, door: Some(Door::Plain), action };
-    let behind = |name, door| Fault { name, door, action: Action::ok() };
+    let plain = |name, action| Fault { name, said: None, door: Some(Door::Plain), action };
+    let behind = |name, door| Fault { name, said: None, door, action: Action::ok() };
+    let named = |name, said| Fault { name, said: Some(said), door: Some(Door::Plain), action: Action::ok() };
     vec![
+        named("name_unknown", Said::NoSuchName),
+        named("name_server_failed", Said::Failed),
+        named("name_server_silent", Said::Nothing),
         behind("refuse", None),
         plain("reset_after_request", Action::Reset),
         plain("reset_mid_headers", Action::ResetMidHeaders),
