@@ -23,13 +23,16 @@ use std::{
     thread::JoinHandle,
 };
 
-use rusqlite::{Connection, hooks::Wal, wal::CheckpointMode};
+use rusqlite::{Connection, ffi, hooks::Wal, wal::CheckpointMode};
 
 use super::{
     connection::{self, Role},
     writer::Health,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    fault,
+};
 
 /// From how many pages on the log is folded: the more, the fewer pages are written twice, and the longer a start after a
 /// crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
@@ -78,7 +81,7 @@ impl Thread {
                 return Ok(());
             }
             if nearly || pages >= fold_at.saturating_mul(TOO_LONG) {
-                health.folded(log.checkpoint_v2(CheckpointMode::PASSIVE).map(drop));
+                health.folded(disk().and_then(|()| log.checkpoint_v2(CheckpointMode::PASSIVE)).map(drop));
             } else {
                 // Full means that it is about to begin.
                 let _ = bell.try_send(());
@@ -103,7 +106,7 @@ impl Thread {
                     }
                 },
             };
-            let fold = || conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
+            let fold = || disk().and_then(|()| conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE));
             let folded = fold().and_then(|_| fold()).map(drop);
             // Who has called meanwhile is answered by this.
             let _ = called.try_recv();
@@ -111,4 +114,9 @@ impl Thread {
             self.health.folded(folded);
         }
     }
+}
+
+/// The point at which a disk can lose what is folded.
+fn disk() -> rusqlite::Result<()> {
+    fault::blocking_point("checkpoint.fsync_error").map_err(|_| connection::failure(ffi::SQLITE_IOERR_FSYNC))
 }

@@ -125,6 +125,11 @@ pub(super) fn is_sync_failure(fault: &rusqlite::Error) -> bool {
     fault.sqlite_error().is_some_and(|error| unsynced(error.extended_code))
 }
 
+/// A failure with this code of SQLite's.
+pub(super) fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+}
+
 /// Whether somebody else was at it.
 pub(super) fn is_busy(fault: &rusqlite::Error) -> bool {
     fault.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)

@@ -300,7 +300,7 @@ fn disk(writes: bool) -> Result<()> {
     if !fault::COMPILED || !writes {
         return Ok(());
     }
-    let fails = |code| move |_: Error| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    let fails = |code| move |_: Error| connection::failure(code);
     fault::blocking_point("writer.slow")?;
     fault::blocking_point("writer.enospc").map_err(fails(ffi::SQLITE_FULL))?;
     fault::blocking_point("writer.fsync_error").map_err(fails(ffi::SQLITE_IOERR_FSYNC))?;
