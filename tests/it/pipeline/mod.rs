@@ -18,6 +18,7 @@ mod receivers;
 mod reconciler;
 mod retention;
 pub(crate) mod room;
+mod stalls;
 mod stopping;
 mod story;
 mod sweeps;
