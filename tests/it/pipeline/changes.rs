@@ -27,7 +27,7 @@ use pulse_tests::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{attempts, endpoint, joined};
+use super::{attempts, cases, endpoint, joined};
 
 /// How many attempts may be under way at once.
 const AT_ONCE: u32 = 3;
@@ -382,7 +382,7 @@ async fn play(moves: &[Move]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_becomes_of_an_endpoint_it_is_sent_to_as_it_is_and_only_while_it_is_active(

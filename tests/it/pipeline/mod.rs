@@ -120,3 +120,9 @@ async fn attempts(t: &TestPlane, customer: &Customer, delivery: &DeliveryView) -
 async fn count(t: &TestPlane, customer: &Customer, status: Status) -> usize {
     deliveries(t, customer).await.iter().filter(|delivery| delivery.status == status).count()
 }
+
+/// How many cases a property test has of which each is long: as told for a soak, else so many.
+#[expect(clippy::disallowed_methods, reason = "tests/soak tells the tests through the environment")]
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}

@@ -26,7 +26,7 @@ use pulse_tests::{
     receiver::{Action, Receiver},
 };
 
-use super::{delivery, endpoint, joined, work};
+use super::{cases, delivery, endpoint, joined, work};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// For how long events are kept.
@@ -188,7 +188,7 @@ async fn play(acts: &[Act]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sweep_takes_the_body_of_a_delivery_that_could_be_sent(acts in prop::collection::vec(act(), 10..60)) {

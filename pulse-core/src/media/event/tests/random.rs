@@ -1,4 +1,6 @@
-//! Bodies that nobody wrote.
+//! Bodies that nobody wrote: made of nothing, of pieces that mean something, and of recorded ones that were damaged.
+
+use std::sync::LazyLock;
 
 use proptest::{prelude::*, sample::Index};
 
@@ -90,7 +92,124 @@ fn shuffled(value: &Value, order: &mut impl FnMut(usize) -> usize) -> String {
     }
 }
 
+/// The recorded bodies, read once.
+static RECORDED: LazyLock<Vec<String>> =
+    LazyLock::new(|| recorded::recorded().into_iter().map(|recorded| recorded.body).collect());
+
+/// The recorded body of that number, from 1.
+fn recorded_body(number: usize) -> &'static str {
+    &RECORDED[number - 1]
+}
+
+/// Some damage to a body.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// A bit is another one.
+    Flip(Index, u8),
+    /// So many bytes are gone.
+    Cut(Index, usize),
+    /// So many bytes of another recorded body stand in between.
+    Splice { from: usize, at: Index, length: usize, to: Index },
+    /// It ends here.
+    End(Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        (any::<Index>(), 0..8_u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        (any::<Index>(), 1..40_usize).prop_map(|(at, length)| Damage::Cut(at, length)),
+        (1..=51_usize, any::<Index>(), 1..200_usize, any::<Index>())
+            .prop_map(|(from, at, length, to)| Damage::Splice { from, at, length, to }),
+        any::<Index>().prop_map(Damage::End),
+    ]
+}
+
+impl Damage {
+    fn to(&self, bytes: &mut Vec<u8>) {
+        let place = |at: &Index, bytes: &[u8]| at.index(bytes.len() + 1);
+        match self {
+            Self::Flip(..) | Self::Cut(..) if bytes.is_empty() => {}
+            Self::Flip(at, bit) => {
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1 << bit;
+            }
+            Self::Cut(at, length) => {
+                let at = at.index(bytes.len());
+                bytes.drain(at..bytes.len().min(at + length));
+            }
+            Self::Splice { from, at, length, to } => {
+                let other = recorded_body(*from).as_bytes();
+                let (at, to) = (place(at, other), place(to, bytes));
+                bytes.splice(to..to, other[at..other.len().min(at + length)].iter().copied());
+            }
+            Self::End(at) => bytes.truncate(place(at, bytes)),
+        }
+    }
+}
+
+/// All values in a value, itself first.
+fn values(value: &Value) -> Vec<&Value> {
+    let inner: Vec<&Value> = match value {
+        Value::Object(fields) => fields.values().collect(),
+        Value::Array(elements) => elements.iter().collect(),
+        _ => Vec::new(),
+    };
+    std::iter::once(value).chain(inner.into_iter().flat_map(values)).collect()
+}
+
+/// Puts a value in the place of the `nth` of all values in another, which is the first.
+fn graft(into: &mut Value, nth: &mut usize, value: &Value) {
+    if *nth == 0 {
+        *into = value.clone();
+    }
+    // Wraps where it is done, and is not zero again.
+    *nth = nth.wrapping_sub(1);
+    match into {
+        Value::Object(fields) => fields.values_mut().for_each(|inner| graft(inner, nth, value)),
+        Value::Array(elements) => elements.iter_mut().for_each(|inner| graft(inner, nth, value)),
+        _ => {}
+    }
+}
+
+/// Does with a body what is done with it when it is an event; whether it is one.
+fn go_through(body: &[u8]) -> bool {
+    let Ok(mut event) = LiveKitEvent::parse(body) else { return false };
+    let shown = serde_json::to_string(&event.data).unwrap();
+    assert_eq!(serde_json::from_str::<EventData>(&shown).unwrap(), event.data);
+    event.rename_rooms("standup");
+    let _ = event.recordings();
+    true
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_recorded_body_is_read_without_panic(
+        number in 1..=51_usize,
+        damages in prop::collection::vec(damage(), 1..6),
+    ) {
+        let mut body = recorded_body(number).as_bytes().to_vec();
+        damages.iter().for_each(|damage| damage.to(&mut body));
+        go_through(&body);
+    }
+
+    #[test]
+    fn a_recorded_body_with_values_of_others_in_its_places_is_read_without_panic(
+        number in 1..=51_usize,
+        grafts in prop::collection::vec((1..=51_usize, any::<Index>(), any::<Index>()), 1..6),
+    ) {
+        let mut body: Value = serde_json::from_str(recorded_body(number)).unwrap();
+        let envelope = ["event", "id", "createdAt"].map(|name| (name.to_owned(), body[name].clone()));
+        for (from, which, at) in grafts {
+            let other = serde_json::from_str(recorded_body(from)).unwrap();
+            let (all, places) = (values(&other), values(&body).len());
+            let value = all[which.index(all.len())].clone();
+            // Not in the place of the whole.
+            graft(&mut body, &mut (1 + at.index(places - 1)), &value);
+        }
+        body.as_object_mut().unwrap().extend(envelope);
+        prop_assert!(go_through(body.to_string().as_bytes()), "an event with a readable envelope is kept: {body}");
+    }
+
     #[test]
     fn arbitrary_bytes_are_read_without_panic(body in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = LiveKitEvent::parse(&body);
@@ -112,17 +231,15 @@ proptest! {
         let at = at.index(fields.len() + 1);
         fields.splice(at..at, [("event", format!("\"{kind}\"")), ("id", "\"EV_1\"".to_owned()), ("createdAt", "7".to_owned())]
             .map(|(name, value)| (name.to_owned(), value)));
-        let mut event = LiveKitEvent::parse(object(&fields).as_bytes()).unwrap();
+        let body = object(&fields);
+        let event = LiveKitEvent::parse(body.as_bytes()).unwrap();
         prop_assert_eq!((event.kind.livekit_name(), event.source_id.as_str()), (kind, "EV_1"));
-        let shown = serde_json::to_string(&event.data).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<EventData>(&shown).unwrap(), &event.data);
-        event.rename_rooms("standup");
-        let _ = event.recordings();
+        go_through(body.as_bytes());
     }
 
     #[test]
     fn a_recorded_body_with_any_byte_changed_is_read_without_panic(number in 1..=51_usize, at in any::<Index>(), byte in any::<u8>()) {
-        let mut body = recorded::nth(number).body.into_bytes();
+        let mut body = recorded_body(number).as_bytes().to_vec();
         let at = at.index(body.len());
         body[at] = byte;
         let _ = LiveKitEvent::parse(&body);
@@ -130,10 +247,10 @@ proptest! {
 
     #[test]
     fn the_order_of_names_does_not_matter(number in 1..=51_usize, seeds in prop::collection::vec(any::<Index>(), 1..64)) {
-        let body = recorded::nth(number).body;
+        let body = recorded_body(number);
         let mut seeds = seeds.iter().cycle();
         let mut order = |bound: usize| seeds.next().map_or(0, |seed| seed.index(bound));
-        let other = shuffled(&serde_json::from_str(&body).unwrap(), &mut order);
+        let other = shuffled(&serde_json::from_str(body).unwrap(), &mut order);
         prop_assert_eq!(LiveKitEvent::parse(body.as_bytes()), LiveKitEvent::parse(other.as_bytes()));
     }
 }
