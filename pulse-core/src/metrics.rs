@@ -36,6 +36,8 @@ pub struct Metrics {
     pub ingested: IntCounterVec,
     /// Webhooks of LiveKit that were not believed, by reason.
     pub ingest_refused: IntCounterVec,
+    /// Webhooks of projects' own LiveKits about rooms whose names cannot be names in Pulse.
+    pub foreign_rooms: IntCounter,
     /// Milliseconds by which the clock of the installation's LiveKit was behind ours at its last webhook, one that was refused
     /// for its age included; below zero, ahead. More than a few seconds want a look at the clocks: 60 s ahead or 360 s behind,
     /// webhooks are refused.
@@ -94,9 +96,11 @@ impl Metrics {
             registry.register(Box::new(series.clone())).map_err(Error::internal)?;
             Ok(series)
         };
-        let replans = IntCounter::new("pulse_replans_total", "Operations planned again because the store had changed")
-            .map_err(Error::internal)?;
-        registry.register(Box::new(replans.clone())).map_err(Error::internal)?;
+        let counter = |name, help| -> Result<IntCounter> {
+            let series = IntCounter::new(name, help).map_err(Error::internal)?;
+            registry.register(Box::new(series.clone())).map_err(Error::internal)?;
+            Ok(series)
+        };
         Ok(Self {
             requests: counters("pulse_requests_total", "Requests by operation and status", &["operation", "status"])?,
             commit_seconds: histogram("pulse_store_commit_seconds", "Seconds of a store commit", seconds.clone())?,
@@ -114,6 +118,10 @@ impl Metrics {
                 "pulse_livekit_webhooks_refused_total",
                 "Webhooks of LiveKit that were not believed",
                 &["reason"],
+            )?,
+            foreign_rooms: counter(
+                "pulse_livekit_foreign_rooms_total",
+                "Webhooks of projects' own LiveKits about rooms whose names cannot be names in Pulse",
             )?,
             clock_skew: gauge(
                 "pulse_livekit_clock_skew_milliseconds",
@@ -149,7 +157,7 @@ impl Metrics {
             reconciled: counters("pulse_reconciler_rounds_total", "Rounds of the reconciler", &["result"])?,
             latency,
             keys_cached: gauge("pulse_keys_cached", "Keys in the cache")?,
-            replans,
+            replans: counter("pulse_replans_total", "Operations planned again because the store had changed")?,
             registry,
         })
     }

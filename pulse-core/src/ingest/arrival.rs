@@ -32,7 +32,13 @@ impl Arrival {
         let cluster = door.cluster();
         let wire = event.facts.room.wire_name.as_deref();
         let found = match (door, wire) {
-            (Door::Project(id), wire) => Some((id, wire.and_then(|name| name.parse().ok()))),
+            (Door::Project(id), None) => Some((id, None)),
+            // LiveKit allows more than Pulse: what happens there is told, and metered where it ends by itself.
+            (Door::Project(id), Some(name)) => {
+                let room = name.parse().ok();
+                parts.metrics.foreign_rooms.inc_by(u64::from(room.is_none()));
+                Some((id, room))
+            }
             (Door::Server, Some(name)) => room::split(name).map(|(id, room)| (id, Some(room))),
             (Door::Server, None) => by_media(parts, &cluster, &event.facts).await?,
         };

@@ -15,7 +15,7 @@ use crate::{
     },
     op::{Cx, Meta, Operation, Planned, Scope},
     page::{Cursor, Page, PageLimit},
-    repo::sessions::SessionFilter,
+    repo::sessions::{MAX_SPANS, SessionFilter},
     time::Timestamp,
 };
 
@@ -38,7 +38,7 @@ pub struct ListSessions {
     /// Only those that go on, or only those that are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
-    /// Rows on the page.
+    /// Rows on the page. It ends early once 20,000 connections, egresses and ingresses of rooms that go on were added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<PageLimit>,
     /// `next_cursor` of the page before.
@@ -63,21 +63,29 @@ impl Operation for ListSessions {
         let project = cx.tenant()?.project.id;
         let filter = SessionFilter { room: self.room.clone(), live: self.live, from: self.from, to: self.to };
         let page = cx.parts.sessions.list(project, &filter, self.limit, self.cursor.as_ref()).await?;
-        let mut data = Vec::with_capacity(page.data.len());
-        for session in page.data {
-            data.push(shown(cx, &session).await?);
+        let mut rows = page.data.into_iter().peekable();
+        let (mut data, mut looked_at) = (Vec::with_capacity(rows.len()), 0);
+        while let Some(session) = rows.next() {
+            let (view, spans) = shown(cx, &session).await?;
+            data.push(view);
+            looked_at += spans;
+            if looked_at >= MAX_SPANS && rows.peek().is_some() {
+                let next_cursor = Some(cx.parts.sessions.after(project, &filter, &session));
+                return Ok(Planned::read(Page { data, next_cursor }));
+            }
         }
         Ok(Planned::read(Page { data, next_cursor: page.next_cursor }))
     }
 }
 
-/// The session with its sums: those on record once it is settled, else what its spans come to until now.
-async fn shown(cx: &Cx<'_>, session: &Session) -> Result<SessionView> {
-    let sums = match session.summary {
-        Some(summary) => summary,
-        None => sums::summary(&cx.parts.intervals.of_session(session.id).await?, cx.now),
-    };
-    Ok(session.view(sums, cx.now))
+/// The session with its sums: those on record once it is settled, else what its spans come to until now; and how many spans
+/// that took.
+async fn shown(cx: &Cx<'_>, session: &Session) -> Result<(SessionView, usize)> {
+    if let Some(summary) = session.summary {
+        return Ok((session.view(summary, cx.now), 0));
+    }
+    let spans = cx.parts.intervals.of_session(session.id).await?;
+    Ok((session.view(sums::summary(&spans, cx.now), cx.now), spans.len()))
 }
 
 /// A session with everything that happened in it.

@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most spans of one session that are shown.
+/// The most spans of one session that are shown, and of all sessions of a page that are added up.
 pub const MAX_SPANS: usize = 20_000;
 /// Spans that one scan reads.
 const PAGE: usize = 1_000;
@@ -119,8 +119,13 @@ impl Sessions {
             scan.filter.push(Condition::Eq("live", Value::Null));
         }
         scan.filter.extend(filter.room.as_ref().map(|room| Condition::Eq("room", room.as_str().into())));
-        let binding = CursorBinding::new("sessions", &(project, format!("{filter:?}")));
-        page::<Session, _>(&self.0, scan, &binding, limit, cursor, Clone::clone).await
+        page::<Session, _>(&self.0, scan, &binding(project, filter), limit, cursor, Clone::clone).await
+    }
+
+    /// Where the same list goes on after a session of it.
+    pub fn after(&self, project: ProjectId, filter: &SessionFilter, session: &Session) -> String {
+        let key = vec![session.started_at.to_string().into()];
+        binding(project, filter).encode(Position { key, id: session.id.to_string() })
     }
 
     /// The clusters that have live sessions: one look-up each.
@@ -143,6 +148,11 @@ impl Sessions {
         scan.after = after.map(|id| Position { key: Vec::new(), id: id.to_string() });
         self.0.scan(scan).await?.rows.into_iter().map(Session::from_stored).collect()
     }
+}
+
+/// What cursors of a list of sessions are good for.
+fn binding(project: ProjectId, filter: &SessionFilter) -> CursorBinding {
+    CursorBinding::new("sessions", &(project, format!("{filter:?}")))
 }
 
 /// Reads metered spans.

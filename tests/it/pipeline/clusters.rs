@@ -276,3 +276,20 @@ async fn an_egress_without_a_room_whose_end_was_lost_ends_and_is_told() {
     assert_eq!(told(&t, customer.id(), &kinds).await, ["syn:EG_1:egress_ended", "syn:EG_1:egress_started"]);
     assert_eq!(facts(&t, customer.id()).await.iter().map(|fact| fact.value).collect::<Vec<_>>(), [75.0]);
 }
+
+#[tokio::test]
+async fn a_room_that_pulse_cannot_name_is_told_without_it_and_counted() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    bring(&t, customer.id()).await;
+    let millis = START.as_millis().to_string();
+    for (n, name) in [(1, "stand~up".to_owned()), (2, "x".repeat(226)), (3, "x".repeat(225))] {
+        let room = json!({ "sid": format!("RM_{n}"), "name": name, "creationTimeMs": millis });
+        let id = format!("EV_{n}");
+        let body = json!({ "event": "room_started", "id": id, "createdAt": START.as_secs().to_string(), "room": room });
+        say(&t, customer.id(), &body).await;
+    }
+    assert_eq!(t.plane.parts().metrics.foreign_rooms.get(), 2);
+    let sessions = t.plane.parts().sessions.list(customer.id(), &Default::default(), None, None).await.expect("lists");
+    assert_eq!(sessions.data.iter().map(|session| session.livekit_sid.as_str()).collect::<Vec<_>>(), ["RM_3"]);
+}

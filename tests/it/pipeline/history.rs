@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
-use pulse_core::{error::Code, time::Timestamp};
+use pulse_core::{
+    error::Code,
+    model::{
+        event::SERVER_CLUSTER,
+        event_data::ParticipantKind,
+        interval::{Evidence, Interval, Subject},
+    },
+    repo::Document as _,
+    store::{Batch, CommitMode},
+    time::Timestamp,
+};
 use pulse_tests::plane::{Customer, START, TestPlane, operator};
 use serde_json::{Value, json};
 
-use super::room::{Room, settle};
+use super::room::{Room, session, settle};
 
 fn at(seconds: u64) -> Timestamp {
     START.plus(Duration::from_secs(seconds))
@@ -128,4 +138,46 @@ async fn usage_is_what_is_on_record_and_what_goes_on_and_nothing_that_is_not_mea
     );
     let other = t.customer("other").await;
     assert_eq!(t.send(&other.caller, "usage.list", &path, "", "").await.expect_err("another's").code(), Code::NotFound);
+}
+
+/// A page of live rooms in which very many have been is made of no more than it takes to read 20,000 of them.
+#[tokio::test]
+async fn a_page_of_crowded_live_rooms_ends_early_and_the_next_one_goes_on() {
+    let t = TestPlane::new().await;
+    let c = t.customer("acme").await;
+    for n in 0..3_u64 {
+        let room = Room::new(&c, &format!("hall-{n}"), &format!("RM_{n}"), at(n));
+        t.livekit_says(&room.started()).await.expect("taken in");
+        let session = session(&t, &room.sid).await;
+        for some in 0..15 {
+            let mut batch = Batch::new();
+            for guest in 0..1_000 {
+                let subject = Subject::Participant {
+                    identity: "guest".to_owned(),
+                    name: String::new(),
+                    participant_kind: ParticipantKind::Standard,
+                    disconnect_reason: None,
+                    jti: None,
+                };
+                let key = format!("PA_{n}_{some}_{guest}");
+                let mut span = Interval::new((c.id(), SERVER_CLUSTER), (&key, subject), at(1_000_000));
+                span.session_id = Some(session.id);
+                let (began_at, ended_at) = (Some(at(10)), Some(at(11)));
+                span.evidence = Evidence { active: true, began_at, ended_at, ..Evidence::default() };
+                span.insert_into(&mut batch).expect("a document");
+            }
+            t.store.commit(batch, CommitMode::Apply).await.expect("committed");
+        }
+    }
+    let mut pages = Vec::new();
+    let mut query = "live=true".to_owned();
+    loop {
+        let page = ask(&t, &c, "sessions.list", &[], &query).await;
+        let rows = page["data"].as_array().expect("a list");
+        assert!(rows.iter().all(|row| row["participants"] == 15_000), "{page}");
+        pages.push(rows.iter().map(|row| row["room"].as_str().expect("a name").to_owned()).collect::<Vec<_>>());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        query = format!("live=true&cursor={next}");
+    }
+    assert_eq!(pages, [vec!["hall-2", "hall-1"], vec!["hall-0"]]);
 }

@@ -192,7 +192,7 @@ impl<'de, T: Row> Visitor<'de> for PageSeed<T> {
         while let Some(field) = entries.next_key::<String>()? {
             match field.as_str() {
                 _ if field == T::FIELD => {
-                    rows = Some(entries.next_value_seed(RowsSeed { most: self.most, row: self.row })?)
+                    rows = Some(entries.next_value_seed(RowsSeed { most: self.most, row: self.row })?);
                 }
                 "next_page_token" | "nextPageToken" => {
                     let page = entries.next_value::<Part<NextPage>>()?.0;

@@ -231,7 +231,9 @@ async fn endless_pages(page: &'static str) -> (LiveKit, Arc<std::sync::atomic::A
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 64 * 1024];
-            stream.read(&mut request).await.unwrap();
+            if stream.read(&mut request).await.unwrap() == 0 {
+                continue;
+            }
             counted.fetch_add(page.len(), std::sync::atomic::Ordering::Relaxed);
             // Who has enough hangs up.
             drop(stream.write_all(&json(page)).await);
