@@ -58,7 +58,7 @@ async fn documents(project: ProjectId, over: bool) -> Batch {
 }
 
 /// The customer, in whose project a room has lived.
-fn with_history() -> Cli {
+pub(super) fn with_history() -> Cli {
     with_a_room(true)
 }
 

@@ -2,54 +2,90 @@
 
 use pulse_tests::cli::Cli;
 
-use super::customer;
+use super::{customer, history::with_history};
+
+/// What commands are about, made before any of them runs.
+struct Things {
+    cli: Cli,
+    token: String,
+    delivery: String,
+}
+
+impl Things {
+    fn new() -> Self {
+        let cli = with_history().env("PULSE_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        cli.ok(&["webhook", "endpoint", "create", HOOK, "--project", "standup", "-q"]);
+        let delivery = cli.ok(&["webhook", "test", HOOK, "--project", "standup", "--jq", ".delivery_id"]);
+        let token = ["token", "create", "--project", "standup", "--room", "r", "--identity", "i", "-q"];
+        let token = cli.ok(&token).trim().to_owned();
+        cli.ok(&["ban", "create", "eve", "--project", "standup", "-q"]);
+        cli.ok(&["store", "backup", "earlier.db", "-q"]);
+        for context in ["there", "gone"] {
+            cli.ok(&["context", "set", context, "--path", "sqlite:y.db", "-q"]);
+        }
+        Self { cli, token, delivery: delivery.trim().to_owned() }
+    }
+
+    /// Arguments for commands that cannot do without.
+    fn arguments(&self, command: &str) -> Vec<&str> {
+        match command {
+            "pulse token validate" | "pulse token refresh" => vec![&self.token, "--project", "standup"],
+            "pulse token inspect" | "pulse token lint" | "pulse token verify" => vec![&self.token],
+            "pulse webhook delivery get" | "pulse webhook delivery attempts" | "pulse webhook delivery resend" => {
+                vec![&self.delivery, "--project", "standup"]
+            }
+            _ => arguments(command).to_vec(),
+        }
+    }
+}
+
+/// The endpoint that there is.
+const HOOK: &str = "https://hooks.example/in";
 
 /// Arguments for commands that cannot do without.
 fn arguments(command: &str) -> &'static [&'static str] {
     match command {
         "pulse org create" => &["fresh", "--email", "a@b.example"],
-        "pulse org get" | "pulse org update" | "pulse org restore" => &["acme"],
+        "pulse org get" | "pulse org restore" => &["acme"],
+        "pulse org update" => &["acme", "--label", "a=b"],
         "pulse org delete" => &["acme", "--dry-run"],
         "pulse project create" => &["fresh", "--org", "acme"],
-        "pulse project get" | "pulse project update" | "pulse project restore" | "pulse project resume" => &["standup"],
+        "pulse project get" | "pulse project restore" | "pulse project resume" => &["standup"],
+        "pulse project update" => &["standup", "--label", "a=b"],
         "pulse project delete" => &["standup", "--dry-run"],
         "pulse project suspend" => &["standup", "--reason", "x", "--dry-run"],
         "pulse project regenerate-keys" => &["standup", "--dry-run"],
         "pulse key create" => &["fresh", "--project", "standup"],
         "pulse key list" | "pulse key usage" => &["--project", "standup"],
         "pulse key get" => &["default", "--project", "standup"],
-        "pulse key rotate" | "pulse key revoke" => &["default", "--project", "standup", "--dry-run"],
+        "pulse key rotate" => &["default", "--project", "standup", "--dry-run"],
+        "pulse key revoke" => &["default", "--project", "standup", "--force", "--dry-run"],
         "pulse key scan" => &["."],
         "pulse token create" => &["--project", "standup", "--room", "r", "--identity", "i"],
-        "pulse token validate" | "pulse token refresh" => &["x.y.z", "--project", "standup"],
-        "pulse token revoke" => &["--project", "standup", "--identity", "i"],
-        "pulse token inspect" | "pulse token lint" => &["x.y.z"],
-        "pulse token verify" => &["x.y.z", "--key", "k"],
+        "pulse token revoke" => &["--project", "standup", "--identity", "another"],
         "pulse webhook endpoint create" => &["https://hooks.example/fresh", "--project", "standup"],
         "pulse webhook endpoint list" | "pulse webhook delivery list" => &["--project", "standup"],
         "pulse webhook endpoint get" | "pulse webhook endpoint pause" | "pulse webhook endpoint resume" => {
-            &["https://hooks.example/in", "--project", "standup"]
+            &[HOOK, "--project", "standup"]
         }
-        "pulse webhook endpoint update" => &["https://hooks.example/in", "--project", "standup", "--clear", "rate"],
+        "pulse webhook endpoint update" => &[HOOK, "--project", "standup", "--clear", "rate"],
         "pulse webhook endpoint delete"
         | "pulse webhook endpoint disable"
         | "pulse webhook endpoint enable"
         | "pulse webhook endpoint rotate-secret"
-        | "pulse webhook test" => &["https://hooks.example/in", "--project", "standup", "--dry-run"],
-        "pulse webhook delivery get" | "pulse webhook delivery attempts" | "pulse webhook delivery resend" => {
-            &["dlv_01J00000000000000000000000", "--project", "standup"]
-        }
+        | "pulse webhook test" => &[HOOK, "--project", "standup", "--dry-run"],
         "pulse session list" | "pulse ban list" | "pulse usage show" => &["--project", "standup"],
         "pulse session show" => &["daily", "--project", "standup"],
         "pulse ban create" => &["mallory", "--project", "standup"],
-        "pulse ban delete" => &["mallory", "--project", "standup", "--dry-run"],
+        "pulse ban delete" => &["eve", "--project", "standup", "--dry-run"],
         "pulse webhook verify" => &["-", "--id", "x", "--timestamp", "1", "--signature", "v1,x"],
         "pulse webhook sign" => &["-"],
-        "pulse context use" | "pulse context delete" => &["nosuch"],
+        "pulse context use" => &["there"],
+        "pulse context delete" => &["gone", "--yes"],
         "pulse context set" => &["here", "--path", "sqlite:x.db"],
         "pulse admin rotate" => &["--dry-run"],
         "pulse store backup" => &["backup.db"],
-        "pulse store restore" => &["backup.db", "--dry-run"],
+        "pulse store restore" => &["earlier.db", "--dry-run"],
         "pulse store migrate" => &["--dry-run"],
         "pulse api" => &["GET", "/v1/status"],
         "pulse completions" => &["bash"],
@@ -65,29 +101,58 @@ fn children(cli: &Cli, command: &[String]) -> Vec<String> {
     listed.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
+/// What a command ends with here when that is not 0.
+fn expected(command: &str) -> i32 {
+    match command {
+        // A signature that does not fit is a finding, and the result says so.
+        "pulse webhook verify" => 1,
+        _ => 0,
+    }
+}
+
 #[test]
 fn every_command_answers_a_program_with_json() {
-    let cli = customer().env("PULSE_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    cli.ok(&["webhook", "endpoint", "create", "https://hooks.example/in", "--project", "standup", "-q"]);
+    let things = Things::new();
+    let cli = &things.cli;
     let (mut open, mut leaves) = (vec![Vec::new()], 0);
     while let Some(command) = open.pop() {
-        let names = children(&cli, &command);
+        let names = children(cli, &command);
         if !names.is_empty() {
             open.extend(names.into_iter().map(|name| [command.clone(), vec![name]].concat()));
             continue;
         }
         let name = format!("pulse {}", command.join(" "));
-        let words: Vec<&str> =
-            command.iter().map(String::as_str).chain(arguments(&name).iter().copied()).chain(["-o", "json"]).collect();
+        let arguments = things.arguments(&name);
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(arguments).chain(["-o", "json"]).collect();
         let run = cli.run(&words);
         leaves += 1;
-        if run.stdout.is_empty() {
-            assert!(run.code != 0 && run.error()["code"].is_string(), "{}", run.shown());
-        } else {
-            run.json();
-        }
+        assert_eq!(run.code, expected(&name), "{}", run.shown());
+        assert!(!run.stdout.is_empty() && run.stderr.is_empty(), "a result, and nothing beside it: {}", run.shown());
+        run.json();
     }
     assert!(leaves > 40, "only {leaves} commands were found");
+}
+
+#[test]
+fn what_fails_tells_a_program_why_in_one_object_and_has_no_result() {
+    let things = Things::new();
+    let nobody = "dlv_01J00000000000000000000000";
+    for (words, code, why) in [
+        (&["project", "get", "nosuch"][..], 5, "not_found"),
+        (&["project", "update", "standup"], 2, "usage"),
+        (&["key", "revoke", "default", "--project", "standup", "--yes"], 6, "last_key"),
+        (&["token", "inspect", "x.y.z"], 2, "invalid_fields"),
+        (&["session", "show", "nosuch", "--project", "standup"], 5, "not_found"),
+        (&["webhook", "delivery", "get", nobody, "--project", "standup"], 5, "not_found"),
+        (&["webhook", "endpoint", "delete", HOOK, "--project", "standup"], 2, "usage"),
+        (&["context", "use", "nosuch"], 5, "not_found"),
+        (&["store", "restore", "nosuch.db", "--dry-run"], 5, "not_found"),
+    ] {
+        let run = things.cli.run(&[words, &["-o", "json"]].concat());
+        let error = run.error();
+        assert_eq!((run.code, error["code"].as_str()), (code, Some(why)), "{}", run.shown());
+        assert_eq!((run.stdout.as_str(), error["exit"].as_i64()), ("", Some(code.into())), "{}", run.shown());
+    }
 }
 
 #[test]
@@ -100,7 +165,7 @@ fn what_is_generated_is_as_it_is_kept() {
 #[test]
 fn names_of_projects_and_keys_and_endpoints_are_completed() {
     let cli = customer();
-    let url = "https://hooks.example/in";
+    let url = HOOK;
     let id = cli.ok(&["webhook", "endpoint", "create", url, "--project", "standup", "-q"]).trim().to_owned();
     let cli = cli.env("COMPLETE", "fish");
     let complete = |words: &[&str]| cli.run(&[&["--", "pulse"][..], words].concat()).stdout;
