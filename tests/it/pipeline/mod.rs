@@ -24,6 +24,7 @@ mod story;
 mod sweeps;
 mod twice;
 mod unclaimed;
+mod unprompted;
 
 use pulse_core::{
     deliver::{dispatch::secret_place, event_filter::EventTypeFilter, sign::SigningSecret, state::Status},
