@@ -43,7 +43,7 @@ pub(crate) async fn neighbour(scale: &Scale) -> Vec<Row> {
         let p99 = |run: &Run| run.stretches[stretch].millis(0.99);
         let ratios = pairs.iter().map(|(alone, beside)| p99(beside) / p99(alone)).collect();
         let note = |(alone, beside): &(Run, Run)| {
-            format!("{:.2} against {:.2} ms, {} timeouts", p99(beside), p99(alone), beside.timeouts[stretch])
+            format!("{:.2} against {:.2} ms, {} timed out", p99(beside), p99(alone), beside.timeouts[stretch])
         };
         let notes: Vec<String> = pairs.iter().map(note).collect();
         Row::less(
