@@ -211,7 +211,8 @@ fn the_table_of_faults_names_each_once() {
     let table = table("http://127.0.0.1:1/");
     let names: std::collections::BTreeSet<_> = table.iter().map(|fault| fault.name).collect();
     assert_eq!(names.len(), table.len());
-    assert_eq!(table.len(), 30);
+    assert_eq!(table.len(), 33);
+    assert_eq!(table.iter().filter(|fault| fault.said.is_some()).count(), 3);
     assert_eq!(table.iter().filter(|fault| fault.door.is_none()).count(), 1);
 }
 
