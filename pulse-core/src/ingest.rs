@@ -32,7 +32,7 @@ pub use self::{
     arrival::Arrival,
     record::{Audience, NewEvent, Outbox, Recorder, Routes},
 };
-use self::{lanes::Lane, plan::Planned};
+use self::{arrival::Owner, lanes::Lane, plan::Planned};
 use crate::{
     deliver::dispatch::Dispatcher,
     error::{Code, Error, Result},
@@ -216,8 +216,9 @@ impl Ingest {
 
     /// Records an event that is known to come from LiveKit.
     pub(crate) async fn accept(&self, door: Door, event: LiveKitEvent, body: &[u8]) -> Result<Accepted> {
-        let Some(arrival) = Arrival::of(self.plane.parts(), door, event).await? else {
-            return self.keep(door, body).await;
+        let arrival = match Arrival::of(self.plane.parts(), door, event).await? {
+            Owner::Project(arrival) => arrival,
+            Owner::Nobody(event) => return self.keep(door, &event, body).await,
         };
         let mut lane = self.lanes.enter(&arrival).await;
         for _ in 0..MAX_PLANS {

@@ -26,9 +26,18 @@ pub struct Arrival {
     pub event: LiveKitEvent,
 }
 
+/// Whose an event is.
+#[derive(Debug)]
+pub(super) enum Owner {
+    /// A project's.
+    Project(Box<Arrival>),
+    /// Nobody's that is known.
+    Nobody(Box<LiveKitEvent>),
+}
+
 impl Arrival {
-    /// Finds the project; none when it is nobody's.
-    pub(super) async fn of(parts: &Parts, door: Door, mut event: LiveKitEvent) -> Result<Option<Self>> {
+    /// Finds the project.
+    pub(super) async fn of(parts: &Parts, door: Door, mut event: LiveKitEvent) -> Result<Owner> {
         let cluster = door.cluster();
         let wire = event.facts.room.wire_name.as_deref();
         let found = match (door, wire) {
@@ -42,12 +51,12 @@ impl Arrival {
             (Door::Server, Some(name)) => room::split(name).map(|(id, room)| (id, Some(room))),
             (Door::Server, None) => by_media(parts, &cluster, &event.facts).await?,
         };
-        let Some((id, room)) = found else { return Ok(None) };
-        let Some(tenant) = parts.keyring.tenant(id).await? else { return Ok(None) };
+        let Some((id, room)) = found else { return Ok(Owner::Nobody(Box::new(event))) };
+        let Some(tenant) = parts.keyring.tenant(id).await? else { return Ok(Owner::Nobody(Box::new(event))) };
         if let Some(room) = &room {
             event.rename_rooms(room.as_str());
         }
-        Ok(Some(Self { cluster, tenant, room, event }))
+        Ok(Owner::Project(Box::new(Self { cluster, tenant, room, event })))
     }
 
     /// What events that must not come between each other share.

@@ -127,7 +127,8 @@ impl Ingest {
             current.session.superseded_at = Some(end);
             current.changed = true;
         }
-        if let Some(mut before) = before.filter(|before| before.id != id)
+        // The end that LiveKit told itself stands, whatever comes after.
+        if let Some(mut before) = before.filter(|before| before.id != id && before.finished_at.is_none())
             && before.superseded_at.is_none_or(|end| end > started_at)
         {
             before.superseded_at = Some(started_at);

@@ -68,10 +68,9 @@ pub(super) fn place(source_id: &str) -> Place<'_> {
 
 impl Ingest {
     /// Keeps a webhook for the operator, sealed.
-    pub(super) async fn keep(&self, door: Door, body: &[u8]) -> Result<Accepted> {
+    pub(super) async fn keep(&self, door: Door, event: &LiveKitEvent, body: &[u8]) -> Result<Accepted> {
         let parts = self.plane.parts();
         let now = parts.clock.now();
-        let event = LiveKitEvent::parse(body).map_err(Error::internal)?;
         let unclaimed = Unclaimed {
             id: EventId::new(now, parts.entropy.as_ref()),
             cluster: door.cluster(),
@@ -89,7 +88,7 @@ impl Ingest {
         unclaimed.insert_into(&mut batch)?;
         // A conflict means that it was kept before.
         parts.store.commit(batch, CommitMode::Apply).await?;
-        self.claim_at_once(&unclaimed, &event).await?;
+        self.claim_at_once(&unclaimed, event).await?;
         Ok(Accepted::Unclaimed)
     }
 
