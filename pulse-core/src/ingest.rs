@@ -222,7 +222,7 @@ impl Ingest {
         };
         let mut lane = self.lanes.enter(&arrival).await;
         for _ in 0..MAX_PLANS {
-            let planned = self.plan(&arrival, body, &mut lane).await?;
+            let planned = self.plan(&arrival, &mut lane).await?;
             if let Some(accepted) = self.commit(planned, &mut lane).await? {
                 return Ok(accepted);
             }

@@ -9,7 +9,6 @@ use super::{
     settle::{PATIENCE, settle},
 };
 use crate::{
-    access::seal::{Place, Sealed},
     error::Result,
     id::{EventId, ProjectId, SessionId},
     media::{
@@ -24,7 +23,7 @@ use crate::{
     },
     reconcile,
     repo::Document,
-    store::{Batch, schema},
+    store::Batch,
     time::Timestamp,
 };
 
@@ -54,7 +53,7 @@ struct Current {
 
 impl Ingest {
     /// Plans one event against what is in the store and in the lane.
-    pub(super) async fn plan(&self, arrival: &Arrival, body: &[u8], lane: &mut Lane) -> Result<Planned> {
+    pub(super) async fn plan(&self, arrival: &Arrival, lane: &mut Lane) -> Result<Planned> {
         let parts = self.plane.parts();
         let now = parts.clock.now();
         let mut planned = Planned::default();
@@ -66,7 +65,7 @@ impl Ingest {
         let mut interval = self.interval(arrival, current.as_ref().map(|current| &current.session), now).await?;
         let corrects = corrects(arrival, current.as_ref(), interval.as_ref().map(|(interval, _)| interval));
         let session_id = current.as_ref().map(|current| current.session.id);
-        self.record(arrival, body, session_id, corrects, &mut planned, now).await?;
+        self.record(arrival, session_id, corrects, &mut planned, now).await?;
         if let Some((interval, observation)) = &mut interval {
             let room = (session_id, arrival.room.as_ref());
             self.write_interval(interval, observation, room, &mut follow_up).await?;
@@ -261,7 +260,6 @@ impl Ingest {
     async fn record(
         &self,
         arrival: &Arrival,
-        body: &[u8],
         session_id: Option<SessionId>,
         corrects: Option<EventId>,
         planned: &mut Planned,
@@ -271,7 +269,6 @@ impl Ingest {
         let recorder =
             Recorder { parts, routes: &self.routes, dispatcher: Some(&self.dispatcher), tenant: &arrival.tenant, now };
         let kind = event.kind.public_name();
-        let raw = if event.kind.is_known() { None } else { Some(self.seal_raw(arrival, body)?) };
         let new = NewEvent {
             kind: &kind,
             occurred_at: event.created_at,
@@ -282,7 +279,6 @@ impl Ingest {
             synthetic: false,
             test: false,
             corrects,
-            raw,
             data: &event.data,
         };
         recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
@@ -303,7 +299,6 @@ impl Ingest {
                 synthetic: false,
                 test: false,
                 corrects,
-                raw: None,
                 data: &data,
             };
             recorder.record(new, Audience::Subscribed, &mut planned.batch, &mut planned.outbox).await?;
@@ -316,14 +311,6 @@ impl Ingest {
         let source_id = reconcile::source_of_recording(egress, place);
         let told = self.plane.parts().events.of_source(cluster, &source_id, RECORDING_AVAILABLE).await?;
         Ok(told.map(|event| event.id))
-    }
-
-    /// Seals what LiveKit sent, for the operator.
-    fn seal_raw(&self, arrival: &Arrival, body: &[u8]) -> Result<Sealed> {
-        let parts = self.plane.parts();
-        let org = arrival.tenant.org.id.to_string();
-        let place = Place { collection: schema::EVENTS.name, field: "raw", id: &arrival.event.source_id, org: &org };
-        parts.sealer.seal(place, body, parts.entropy.as_ref())
     }
 
     /// A job that follows from an event.

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::arrival::delivers;
 use crate::{
-    access::seal::Sealed,
     deliver::dispatch::{Dispatcher, Slot, Work},
     error::Result,
     fault,
@@ -91,8 +90,6 @@ pub struct NewEvent<'a, D: Serialize> {
     pub test: bool,
     /// The synthetic event that it corrects.
     pub corrects: Option<EventId>,
-    /// What LiveKit sent, when Pulse does not know what it means.
-    pub raw: Option<Sealed>,
     /// What happened.
     pub data: &'a D,
 }
@@ -180,7 +177,6 @@ impl Recorder<'_> {
             room: new.room.cloned(),
             body,
             test: new.test,
-            raw: new.raw,
             session_id: new.session_id,
             seq: None,
             expires_at: self.now.plus(parts.settings.pipeline.keep_events),

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::seal::Sealed,
     error::{Error, Result},
     id::{EventId, ProjectId, SessionId},
     media::room::RoomName,
@@ -45,9 +44,6 @@ pub struct Event {
     /// Whether somebody made it up, to try an endpoint.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
-    /// What LiveKit sent, when it is of a kind that Pulse does not know. The operator's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub raw: Option<Sealed>,
     /// The session, which is the log in which the store numbers the event.
     #[serde(default, rename = "log", skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,

@@ -160,7 +160,6 @@ impl Look<'_> {
             synthetic: true,
             test: false,
             corrects: None,
-            raw: None,
             data,
         };
         recorder.record(new, Audience::Subscribed, batch, &mut Outbox::default()).await

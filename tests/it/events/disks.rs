@@ -41,14 +41,14 @@ impl Told {
         self.story.next().expect("the story goes on")
     }
 
-    /// A large event, which makes the store's log long: of a kind that Pulse does not know, so that its body is kept.
+    /// A large event, which makes the store's log long: of a room that is nobody's, so that its body is kept.
     fn large(&self, n: usize) -> Webhook {
-        let (id, room) = (format!("EV_large_{n}"), format!("{}~large", self.crowd.project()));
+        let (id, room) = (format!("EV_large_{n}"), "nobodys".to_owned());
         let body = json!({
-            "event": "something_new", "id": id, "createdAt": SystemClock::new().now().as_secs().to_string(),
+            "event": "room_started", "id": id, "createdAt": SystemClock::new().now().as_secs().to_string(),
             "room": { "sid": "RM_large", "name": room }, "more": "x".repeat(LARGE),
         });
-        let (event, correlation) = ("something_new".to_owned(), id.clone());
+        let (event, correlation) = ("room_started".to_owned(), id.clone());
         Webhook { id, event, lane: room, correlation, body: body.to_string().into() }
     }
 

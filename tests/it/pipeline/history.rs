@@ -10,7 +10,7 @@ use pulse_core::{
         interval::{Evidence, Interval, Subject},
     },
     repo::Document as _,
-    store::{Batch, CommitMode},
+    store::{Batch, CommitMode, Scan, schema},
     time::Timestamp,
 };
 use pulse_tests::plane::{Customer, START, TestPlane, operator};
@@ -180,4 +180,37 @@ async fn a_page_of_crowded_live_rooms_ends_early_and_the_next_one_goes_on() {
         query = format!("live=true&cursor={next}");
     }
     assert_eq!(pages, [vec!["hall-2", "hall-1"], vec!["hall-0"]]);
+}
+
+#[tokio::test]
+async fn a_room_that_begins_anew_leaves_alone_the_life_that_livekit_ended() {
+    let t = TestPlane::new().await;
+    let c = t.customer("acme").await;
+    let first = Room::new(&c, "daily", "RM_1", at(0));
+    for event in [first.started(), first.joined("PA_1", "alice", at(10)), first.finished(at(70))] {
+        t.livekit_says(&event).await.expect("taken in");
+    }
+    settle(&t).await;
+    let before = session(&t, "RM_1").await;
+    assert!(before.summary.is_some(), "it is added up");
+    t.livekit_says(&Room::new(&c, "daily", "RM_2", at(100)).started()).await.expect("taken in");
+    assert_eq!(session(&t, "RM_1").await, before, "it is written and added up again for nothing");
+    // One of whose end LiveKit did not tell ends where the next one begins.
+    t.livekit_says(&Room::new(&c, "daily", "RM_3", at(200)).started()).await.expect("taken in");
+    assert_eq!(session(&t, "RM_2").await.ended_at(), Some(at(200)));
+}
+
+#[tokio::test]
+async fn of_an_event_of_a_new_kind_nothing_is_kept_that_nobody_reads() {
+    let t = TestPlane::new().await;
+    let c = t.customer("acme").await;
+    let mut event = Room::new(&c, "daily", "RM_1", at(0)).started();
+    event["event"] = json!("agent_job_started");
+    event["job"] = json!({ "id": "AJ_1", "metadata": "m".repeat(10_000) });
+    t.livekit_says(&event).await.expect("taken in");
+    let scan = Scan::new(&schema::EVENTS, schema::PRIMARY, Vec::new());
+    let rows = t.store.scan(scan).await.expect("reads").rows;
+    let [row] = rows.as_slice() else { panic!("one event: {rows:?}") };
+    assert_eq!(row.doc["type"], "agent_job_started");
+    assert!(row.doc.get("raw").is_none() && row.doc.to_string().len() < 2_000, "{}", row.doc);
 }

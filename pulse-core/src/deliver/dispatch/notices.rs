@@ -65,7 +65,6 @@ impl Dispatcher {
             synthetic: false,
             test: false,
             corrects: None,
-            raw: None,
             data: &data,
         };
         recorder.record(new, Audience::AllBut(endpoint.id), batch, &mut Outbox::default()).await.map(drop)

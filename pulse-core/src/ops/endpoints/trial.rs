@@ -96,7 +96,6 @@ impl Operation for TestEndpoint {
             synthetic: false,
             test: true,
             corrects: None,
-            raw: None,
             data: &data,
         };
         let routes = Routes::default();

@@ -114,7 +114,6 @@ fn batch(target: &Target, size: usize) -> Batch {
             room: Some(room.clone()),
             body: envelope.stored().expect("encodes"),
             test: false,
-            raw: None,
             session_id,
             seq: None,
             expires_at: now.plus(KEPT),
