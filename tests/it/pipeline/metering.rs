@@ -124,7 +124,7 @@ fn disordered(events: Vec<Value>, seeds: &[u64]) -> Vec<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::cases(64), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_evidence_in_any_order_and_number_comes_to_equal_facts(
