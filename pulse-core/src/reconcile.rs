@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,7 @@ use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::lease::Good;
 pub(crate) use self::{
     lease::{lease_of, watch},
     media::source_of_recording,
@@ -42,6 +43,7 @@ use crate::{
     model::{
         event::SERVER_CLUSTER,
         interval::{Interval, Subject},
+        project::Project,
         session::Session,
         tenant::Tenant,
     },
@@ -61,6 +63,13 @@ const LISTED_EVERY: Duration = Duration::from_secs(300);
 const PAGE: usize = 500;
 /// Clusters of one circle that are looked at at once.
 const AT_ONCE: usize = 8;
+/// Newcomers of one cluster that are remembered. Further ones are found by the next list, if they stay for it.
+const MAX_NEWCOMERS: usize = 1_000;
+/// What a look at a customer's LiveKit records and tells at most: its lists may say anything, and nobody pays for a row. The
+/// next one goes on.
+const MAX_TOLD: usize = 1_000;
+/// How long a look may take without being counted among those that keep others waiting.
+const SLOW: Duration = Duration::from_secs(10);
 /// For how long something is remembered of a room that is not seen any more.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
@@ -68,23 +77,23 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 /// last sign of what has gone no better than to a round.
 #[derive(Debug, Default)]
 struct Watch {
-    /// When the last round with good lists was begun.
-    good_at: Option<Timestamp>,
+    /// When the last rounds with good lists were begun.
+    good: Good,
     /// When each room's participants were listed last, by LiveKit's sid.
     listed_at: HashMap<String, Timestamp>,
     /// When it was asked for egresses and ingresses last.
     media_asked_at: Option<Timestamp>,
-    /// When it was asked last and answered.
-    media_good_at: Option<Timestamp>,
     /// When each room's people were last known to be as recorded, by LiveKit's sid.
     agreed_at: HashMap<String, Timestamp>,
     /// Who had just come and was not on record, by the room's sid.
     newcomers: HashMap<String, Newcomers>,
 }
 
-/// People of whose join LiveKit may yet tell. If it has not by the next round they are recorded, also when they have gone.
+/// People of whose join LiveKit may yet tell. If it has not by the next round they are recorded, also when they have left
+/// the room by then.
 #[derive(Debug)]
 struct Newcomers {
+    /// Without attributes but for Pulse's own: they are kept for a while.
     people: Vec<Participant>,
     /// When they were listed.
     seen_at: Timestamp,
@@ -97,7 +106,7 @@ pub enum Circle {
     Own,
     /// Those that customers brought along.
     Tenants,
-    /// Those of customers that could not be asked the last time: whoever hangs keeps only its like waiting.
+    /// Those of customers that could not be asked the last time, or only slowly: whoever hangs keeps only its like waiting.
     Failing,
 }
 
@@ -107,7 +116,7 @@ pub struct Reconciler {
     plane: Arc<ControlPlane>,
     routes: Routes,
     watches: Mutex<HashMap<String, Watch>>,
-    /// Clusters whose last look failed.
+    /// Clusters whose last look failed, or took long.
     failing: Mutex<HashSet<String>>,
     /// No other process can hold a lease.
     alone: AtomicBool,
@@ -123,6 +132,8 @@ struct Look<'a> {
     owner: Option<Tenant>,
     /// When the look was begun.
     began: Timestamp,
+    /// How much it has told.
+    told: AtomicUsize,
 }
 
 /// A look at a cluster that can be asked.
@@ -147,8 +158,7 @@ impl Reconciler {
 
     /// Gives back what is held, once no round goes on: another daemon need not wait for the end of a lease.
     pub async fn release(&self) -> Result<()> {
-        let held: Vec<_> =
-            self.watches.lock().iter().map(|(cluster, watch)| (cluster.clone(), watch.good_at)).collect();
+        let held: Vec<_> = self.watches.lock().iter().map(|(cluster, watch)| (cluster.clone(), watch.good)).collect();
         lease::release(self.plane.parts(), &held).await
     }
 
@@ -175,6 +185,9 @@ impl Reconciler {
         let own = parts.engines.has_own().then(|| SERVER_CLUSTER.to_owned());
         let mut clusters: BTreeSet<String> = parts.sessions.live_clusters().await?.into_iter().chain(own).collect();
         clusters.extend(lease::clusters(parts).await?);
+        if !parts.engines.has_own() {
+            clusters.remove(SERVER_CLUSTER);
+        }
         Ok(clusters.into_iter().collect())
     }
 
@@ -198,14 +211,18 @@ impl Reconciler {
 
     /// Looks at one cluster, and remembers whether that went well.
     async fn look(&self, cluster: String) -> Result<()> {
+        let clock = &self.plane.parts().clock;
+        let began = clock.monotonic();
         let done = self.cluster(&cluster).await;
+        let slow = clock.monotonic().saturating_sub(began) >= SLOW;
         if self.stopping.is_cancelled() {
             return Ok(());
         }
         let label = if done.is_ok() { "good" } else { "failed" };
         self.plane.parts().metrics.reconciled.with_label_values(&[label]).inc();
         match &done {
-            Ok(()) => drop(self.failing.lock().remove(&cluster)),
+            Ok(()) if !slow => drop(self.failing.lock().remove(&cluster)),
+            Ok(()) => drop(self.failing.lock().insert(cluster)),
             Err(error) => {
                 tracing::warn!(cluster, error = %error, cause = ?error.cause().map(ToString::to_string), "LiveKit could not be asked who is there");
                 self.failing.lock().insert(cluster);
@@ -220,32 +237,36 @@ impl Reconciler {
             return Ok(());
         }
         let parts = self.plane.parts();
-        let good_at = self.watches.lock().get(cluster).and_then(|watch| watch.good_at);
-        let Some(taken) = lease::take(parts, cluster, good_at, self.alone.load(Ordering::Relaxed)).await? else {
+        let good = self.watches.lock().get(cluster).map(|watch| watch.good).unwrap_or_default();
+        let Some(good) = lease::take(parts, cluster, good, self.alone.load(Ordering::Relaxed)).await? else {
             return Ok(());
         };
         let owner = match cluster.parse() {
             Ok(project) => parts.keyring.tenant(project).await?,
             Err(_) => None,
         };
-        let look = Look { reconciler: self, cluster, owner, began: parts.clock.now() };
-        let mut watch = self.watches.lock().remove(cluster).unwrap_or_default();
-        watch.good_at = taken.good_at;
-        if cluster != SERVER_CLUSTER
-            && look.owner.as_ref().is_none_or(|owner| owner.project.livekit_credentials.is_none())
-        {
+        let look = Look { reconciler: self, cluster, owner, began: parts.clock.now(), told: AtomicUsize::new(0) };
+        let gone = look.owner.as_ref().is_none_or(|owner| owner.project.livekit_credentials.is_none());
+        if cluster != SERVER_CLUSTER && gone {
             // The project has gone, or gave its LiveKit back: nobody can be asked about it any more.
-            return look.abandon(&watch).await;
+            let watch = Watch { good, ..self.watches.lock().remove(cluster).unwrap_or_default() };
+            return self.in_time(look.abandon(&watch)).await;
         }
         let engine = parts.engines.of(cluster, look.owner.as_ref(), &parts.sealer)?;
+        let watch = Watch { good, ..self.watches.lock().remove(cluster).unwrap_or_default() };
         let mut round = Round { look, engine, watch };
-        let too_long = || Error::new(Code::Unreachable, "LiveKit takes longer than a round may last");
-        let done = tokio::select! {
-            done = tokio::time::timeout(lease::time_to_look(parts), round.run()) => done.unwrap_or_else(|_| Err(too_long())),
-            () = self.stopping.cancelled() => Ok(()),
-        };
+        let done = self.in_time(round.run()).await;
         self.watches.lock().insert(cluster.to_owned(), round.watch);
         done
+    }
+
+    /// Looks for as long as the lease lets, or until the daemon stops.
+    async fn in_time(&self, looking: impl Future<Output = Result<()>>) -> Result<()> {
+        let too_long = || Error::new(Code::Unreachable, "LiveKit takes longer than a round may last");
+        tokio::select! {
+            done = tokio::time::timeout(lease::time_to_look(self.plane.parts()), looking) => done.unwrap_or_else(|_| Err(too_long())),
+            () = self.stopping.cancelled() => Ok(()),
+        }
     }
 }
 
@@ -253,7 +274,7 @@ impl Watch {
     /// When what was in a room was last known to be there: what a good round did not find missing was there. What had not
     /// begun by then is known by its own signs.
     fn last_agreed(&self, session: &Session) -> Option<Timestamp> {
-        self.agreed_at.get(&session.livekit_sid).copied().max(self.good_at)
+        self.agreed_at.get(&session.livekit_sid).copied().max(self.good.at)
     }
 
     /// The latest moment at which a session was known to go on; `open` are its open spans.
@@ -272,6 +293,11 @@ impl<'a> Look<'a> {
     /// cluster is forgotten.
     async fn abandon(&self, watch: &Watch) -> Result<()> {
         let parts = self.parts();
+        // What is remembered of projects may be a moment old.
+        let project = get::<Project>(&parts.store, self.cluster).await?;
+        if project.as_ref().is_some_and(|project| project.livekit_credentials.is_some()) {
+            return Ok(());
+        }
         let mut after = None;
         loop {
             let sessions = parts.sessions.live(self.cluster, after, PAGE).await?;
@@ -282,10 +308,10 @@ impl<'a> Look<'a> {
             }
         }
         for interval in parts.intervals.open_media(self.cluster).await? {
-            let seen = watch.good_at.max(interval.evidence.latest_sign()).unwrap_or(self.began);
+            let seen = watch.good.at.max(interval.evidence.latest_sign()).unwrap_or(self.began);
             self.lose_media(interval, seen, None).await?;
         }
-        lease::forget(parts, self.cluster).await
+        lease::forget(parts, self.cluster, project.as_ref()).await
     }
 
     async fn abandon_session(&self, watch: &Watch, session: Session) -> Result<()> {
@@ -344,7 +370,7 @@ impl Round<'_> {
         }
         first = first.and(self.media().await);
         if first.is_ok() {
-            self.watch.good_at = Some(self.look.began);
+            self.watch.good.at = Some(self.look.began);
         }
         first
     }
@@ -357,8 +383,11 @@ impl Round<'_> {
         if seen.agrees {
             self.watch.agreed_at.insert(sid.clone(), self.look.began);
         }
-        if !seen.newcomers.is_empty() {
-            self.watch.newcomers.insert(sid, Newcomers { people: seen.newcomers, seen_at: self.look.began });
+        let remembered: usize = self.watch.newcomers.values().map(|newcomers| newcomers.people.len()).sum();
+        let mut people = seen.newcomers;
+        people.truncate(MAX_NEWCOMERS.saturating_sub(remembered));
+        if !people.is_empty() {
+            self.watch.newcomers.insert(sid, Newcomers { people, seen_at: self.look.began });
         }
     }
 

@@ -49,6 +49,8 @@ struct Current {
     /// Whether it is in the store; its version there is the session's.
     stored: bool,
     changed: bool,
+    /// It was thought to be over, and goes on.
+    revived: bool,
 }
 
 impl Ingest {
@@ -90,8 +92,10 @@ impl Ingest {
             None => parts.sessions.of_sid(&arrival.cluster, sid).await?,
         };
         if let Some(mut session) = known {
+            let was_over = session.ended_at().is_some();
             let changed = effects::observe_room(&mut session, &arrival.event);
-            return Ok(Some(Current { session, stored: true, changed }));
+            let revived = was_over && session.ended_at().is_none();
+            return Ok(Some(Current { session, stored: true, changed, revived }));
         }
         let mut session = Session::new(
             SessionId::new(now, parts.entropy.as_ref()),
@@ -101,7 +105,7 @@ impl Ingest {
             now.plus(parts.settings.pipeline.keep_sessions),
         );
         effects::observe_room(&mut session, &arrival.event);
-        Ok(Some(Current { session, stored: false, changed: true }))
+        Ok(Some(Current { session, stored: false, changed: true, revived: false }))
     }
 
     /// Two lives of one room cannot be at once: the older one ends where the newer begins. Looked at when it becomes known
@@ -150,6 +154,11 @@ impl Ingest {
         let kind = observation.subject.kind();
         if let Some(known) = parts.intervals.of_key(&arrival.cluster, kind, &observation.key).await? {
             return Ok(Some((known, observation)));
+        }
+        let unplaced = session.is_none() && matches!(observation.subject, Subject::Participant { .. });
+        if unplaced && observation.evidence.end().is_none() {
+            // In a room without a session nobody would see it end: it is on record once LiveKit says that it did.
+            return Ok(None);
         }
         let mut fresh = Interval::new(
             (arrival.tenant.project.id, &arrival.cluster),
@@ -220,6 +229,10 @@ impl Ingest {
         now: Timestamp,
     ) -> Result<()> {
         if current.session.ended_at().is_none() {
+            if current.revived {
+                current.session.summary = None;
+                self.job(JobKind::SettleSession, current.session.id, JobDetail::None, (now, now)).insert_into(batch)?;
+            }
             return Ok(());
         }
         let finished = arrival.event.kind == EventKind::RoomFinished && current.changed;
@@ -350,16 +363,15 @@ fn corrects(arrival: &Arrival, current: Option<&Current>, interval: Option<&Inte
     match arrival.event.kind {
         EventKind::RoomStarted => current?.session.synthetic_start,
         EventKind::RoomFinished => current?.session.synthetic_end,
-        EventKind::ParticipantJoined => interval?.synthetic_start,
+        EventKind::ParticipantJoined | EventKind::EgressStarted | EventKind::IngressStarted => {
+            interval?.synthetic_start
+        }
         EventKind::ParticipantLeft
         | EventKind::ParticipantConnectionAborted
         | EventKind::EgressEnded
         | EventKind::IngressEnded => interval?.synthetic_end,
-        EventKind::TrackPublished
-        | EventKind::TrackUnpublished
-        | EventKind::EgressStarted
-        | EventKind::EgressUpdated
-        | EventKind::IngressStarted
-        | EventKind::Unknown(_) => None,
+        EventKind::TrackPublished | EventKind::TrackUnpublished | EventKind::EgressUpdated | EventKind::Unknown(_) => {
+            None
+        }
     }
 }

@@ -35,7 +35,10 @@ pub enum EngineError {
     /// LiveKit failed so often that it is not asked for so long.
     #[error("LiveKit failed too often and is left alone for {} s", .0.as_secs())]
     Resting(Duration),
-    /// The answer is not whole, too large, or none of LiveKit's.
+    /// The answer is longer than answers may be.
+    #[error("the answer is too large")]
+    TooLarge,
+    /// The answer is not whole, or none of LiveKit's.
     #[error("the answer is not one of LiveKit's: {0}")]
     Unreadable(&'static str),
     /// Another refusal: LiveKit's code and its words.
@@ -51,7 +54,10 @@ pub enum EngineError {
 impl EngineError {
     /// Whether it says that the server itself is in trouble, so that asking it less may help.
     pub fn is_trouble(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_) | Self::Unreadable(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_) | Self::TooLarge | Self::Unreadable(_)
+        )
     }
 }
 

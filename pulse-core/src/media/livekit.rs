@@ -124,7 +124,7 @@ impl LiveKit {
             return Err(refusal(&answer));
         }
         if answer.truncated {
-            return Err(EngineError::Unreadable("it is too large"));
+            return Err(EngineError::TooLarge);
         }
         if answer.headers.get(CONTENT_TYPE) != Some(&JSON) {
             return Err(EngineError::Unreadable("it is not JSON"));
@@ -140,7 +140,7 @@ impl LiveKit {
             let answer = self.call(method, grants.clone(), &message, bytes).await?;
             // Every page has at least one byte, so there is an end.
             bytes = bytes.saturating_sub(answer.len());
-            let page = Page::read(&answer, rows - found.len());
+            let page = Page::read(&answer, rows - found.len(), self.clock.now());
             let page = page.ok_or(EngineError::Unreadable("it is no list of that kind, or too long"))?;
             found.extend(page.rows);
             let Some(token) = page.next else { return Ok(found) };

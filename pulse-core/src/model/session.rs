@@ -15,7 +15,8 @@ pub const MAX_GAPS: usize = 50;
 /// What LiveKit failed to tell and the reconciler found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
-    /// What was missing: `room_started`, `room_ended`, `participant_joined`, `participant_left`, `ingress_ended`, `egress_ended`.
+    /// What was missing: `room_started`, `room_ended`, `participant_joined`, `participant_left`, `egress_started`, `egress_ended`,
+    /// `ingress_started`, `ingress_ended`.
     pub missing: String,
     /// Of what: a participant's, an egress's or an ingress's id in LiveKit, or the room's.
     pub subject: String,

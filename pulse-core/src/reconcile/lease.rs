@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Result,
+    model::project::Project,
     parts::Parts,
     repo::{Document, get},
     store::{Batch, Collection, CommitMode, Order, Outcome, Scan, schema},
@@ -20,10 +21,28 @@ struct Lease {
     cluster: String,
     holder: String,
     until: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    good_at: Option<Timestamp>,
+    #[serde(flatten)]
+    good: Good,
     #[serde(skip)]
     version: u64,
+}
+
+/// When the last good rounds over a cluster were begun, whoever made them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Good {
+    /// The last one.
+    #[serde(default, rename = "good_at", skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<Timestamp>,
+    /// The last one in which all egresses and ingresses were listed, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) media_at: Option<Timestamp>,
+}
+
+impl Good {
+    /// The later ones of two.
+    fn max(self, other: Self) -> Self {
+        Self { at: self.at.max(other.at), media_at: self.media_at.max(other.media_at) }
+    }
 }
 
 /// Leases that one scan reads.
@@ -51,13 +70,6 @@ impl Document for Lease {
     }
 }
 
-/// A cluster that is this daemon's for now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    /// When the last good round was begun, whoever made it.
-    pub(super) good_at: Option<Timestamp>,
-}
-
 /// For how long a cluster is taken.
 fn length(parts: &Parts) -> Duration {
     parts.settings.pipeline.reconcile_every * 2
@@ -68,14 +80,9 @@ pub(super) fn time_to_look(parts: &Parts) -> Duration {
     length(parts) * 3 / 4
 }
 
-/// Takes or keeps the cluster for two rounds; `good_at` is when this daemon's last good round was begun. None when another
+/// Takes or keeps the cluster for two rounds, and tells of the last good ones; `good` are this daemon's own. None when another
 /// daemon has it, which cannot be when this one is `alone`: what is held then is left from one that crashed.
-pub(super) async fn take(
-    parts: &Parts,
-    cluster: &str,
-    good_at: Option<Timestamp>,
-    alone: bool,
-) -> Result<Option<Taken>> {
+pub(super) async fn take(parts: &Parts, cluster: &str, good: Good, alone: bool) -> Result<Option<Good>> {
     let now = parts.clock.now();
     let held = get::<Lease>(&parts.store, &lease_of(cluster)).await?;
     if held.as_ref().is_some_and(|lease| lease.holder != parts.process_id && lease.until > now && !alone) {
@@ -83,12 +90,12 @@ pub(super) async fn take(
     }
     let until = now.plus(length(parts));
     let version = held.as_ref().map_or(0, |lease| lease.version);
-    let good_at = held.and_then(|lease| lease.good_at).max(good_at);
-    let mine = Lease { cluster: cluster.to_owned(), holder: parts.process_id.clone(), until, good_at, version };
+    let good = held.map_or(good, |lease| lease.good.max(good));
+    let mine = Lease { cluster: cluster.to_owned(), holder: parts.process_id.clone(), until, good, version };
     let mut batch = Batch::new();
     if version == 0 { mine.insert_into(&mut batch) } else { mine.replace_in(&mut batch) }?;
     let committed = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
-    Ok(committed.then_some(Taken { good_at }))
+    Ok(committed.then_some(good))
 }
 
 /// Adds to the batch what makes a cluster looked at from now on, unless it is already.
@@ -97,7 +104,7 @@ pub(crate) async fn watch(parts: &Parts, cluster: &str, batch: &mut Batch) -> Re
         return Ok(());
     }
     let until = parts.clock.now();
-    let free = Lease { cluster: cluster.to_owned(), holder: String::new(), until, good_at: None, version: 0 };
+    let free = Lease { cluster: cluster.to_owned(), holder: String::new(), until, good: Good::default(), version: 0 };
     free.insert_into(batch)
 }
 
@@ -120,25 +127,28 @@ pub(super) async fn clusters(parts: &Parts) -> Result<Vec<String>> {
     }
 }
 
-/// Forgets a cluster that cannot be asked any more.
-pub(super) async fn forget(parts: &Parts, cluster: &str) -> Result<()> {
+/// Forgets a cluster that cannot be asked any more, as long as the project, if there is still one, is as it was read.
+pub(super) async fn forget(parts: &Parts, cluster: &str, project: Option<&Project>) -> Result<()> {
     let Some(row) = parts.store.get(&schema::META, &lease_of(cluster)).await? else { return Ok(()) };
     let mut batch = Batch::new();
+    if let Some(project) = project {
+        project.require_in(&mut batch);
+    }
     batch.delete(&schema::META, row.id, row.version);
     parts.store.commit(batch, CommitMode::Apply).await.map(drop)
 }
 
 /// Ends this daemon's leases of clusters now, and records when the last good round over each was begun. What somebody else
 /// took in between is theirs.
-pub(super) async fn release(parts: &Parts, clusters: &[(String, Option<Timestamp>)]) -> Result<()> {
+pub(super) async fn release(parts: &Parts, clusters: &[(String, Good)]) -> Result<()> {
     let now = parts.clock.now();
     for some in clusters.chunks(STEP) {
         let mut batch = Batch::new();
-        for (cluster, good_at) in some {
+        for (cluster, good) in some {
             let held = get::<Lease>(&parts.store, &lease_of(cluster)).await?;
             if let Some(lease) = held.filter(|lease| lease.holder == parts.process_id && lease.until > now) {
-                let good_at = lease.good_at.max(*good_at);
-                Lease { until: now, good_at, ..lease }.replace_in(&mut batch)?;
+                let good = lease.good.max(*good);
+                Lease { until: now, good, ..lease }.replace_in(&mut batch)?;
             }
         }
         if !batch.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     GRACE, LISTED_EVERY, Look, Round, end_between,
-    tell::{Edge, Scene, nth_end},
+    tell::{Edge, Scene, first_source_id, nth_end},
     unanswered,
 };
 use crate::{
@@ -89,7 +89,7 @@ impl Round<'_> {
             return Ok(());
         }
         self.watch.media_asked_at = Some(self.look.began);
-        let mut listed = match self.listed_media().await {
+        let (mut listed, whole) = match self.listed_media(&open, rested).await {
             Ok(listed) => listed,
             Err(error) if !open.is_empty() => return Err(error),
             Err(_) => return Ok(()),
@@ -98,21 +98,36 @@ impl Round<'_> {
             let listed = listed.remove(&(interval.subject.kind(), interval.key.clone()));
             self.media_interval(interval, listed).await?;
         }
-        let looked_at = self.watch.media_good_at.or(self.watch.good_at);
+        let looked_at = self.watch.good.media_at.or(self.watch.good.at);
         for listed in listed.into_values() {
             self.look.listed_media(listed, looked_at).await?;
         }
-        self.watch.media_good_at = Some(self.look.began);
+        if whole {
+            self.watch.good.media_at = Some(self.look.began);
+        }
         Ok(())
     }
 
-    /// What there is. The ended ones too: LiveKit knows of an egress for a day when it ended.
-    async fn listed_media(&self) -> Result<Media> {
+    /// What there is, and whether what has ended is among it. LiveKit knows of an egress for a day when it ended, which can be
+    /// very many: they are listed when one is missed, and from time to time.
+    async fn listed_media(&self, open: &[Interval], rested: bool) -> Result<(Media, bool)> {
         let client = &self.engine.client;
-        let egresses = without_redis(client.list_egress(false).await)?.into_iter().map(Listed::from);
+        let mut egresses = without_redis(client.list_egress(true).await)?;
+        let known = |interval: &Interval| egresses.iter().any(|egress| egress.facts.id == interval.key);
+        let misses = open.iter().any(|interval| interval.subject.kind() == "egress" && !known(interval));
+        let mut whole = false;
+        if rested || misses {
+            match client.list_egress(false).await {
+                // Those under way have come: whose end cannot be read ends by its absence.
+                Err(EngineError::TooLarge) => {}
+                list => (egresses, whole) = (without_redis(list)?, true),
+            }
+        }
+        let egresses = egresses.into_iter().map(Listed::from);
         let used = |ingress: &Ingress| ingress.facts.resource_id.is_some();
         let ingresses = without_redis(client.list_ingress().await)?.into_iter().filter(used).map(Listed::from);
-        Ok(egresses.chain(ingresses).map(|listed| ((listed.subject.kind(), listed.key.clone()), listed)).collect())
+        let listed = egresses.chain(ingresses).map(|listed| ((listed.subject.kind(), listed.key.clone()), listed));
+        Ok((listed.collect(), whole))
     }
 
     /// One open span against the list: the list's own word ends it at once, absence from it at the second time.
@@ -127,13 +142,15 @@ impl Round<'_> {
                 interval.absent = None;
                 None
             }
+            // LiveKit may yet tell it itself.
+            (Some(Listed { ended_at: Some(end), .. }), _) if began.since(*end) < GRACE => return Ok(()),
             (Some(Listed { ended_at: Some(end), .. }), _) => Some(*end),
             (Some(Listed { ended_at: None, .. }) | None, Some(absent)) if absent.since < began => {
                 Some(end_between(absent.last_seen_at, absent.since))
             }
             (Some(Listed { ended_at: None, .. }) | None, Some(_)) => return Ok(()),
             (Some(Listed { ended_at: None, .. }) | None, None) => {
-                let seen = self.watch.good_at.max(interval.evidence.latest_sign()).unwrap_or(began);
+                let seen = self.watch.good.at.max(interval.evidence.latest_sign()).unwrap_or(began);
                 interval.absent = Some(Absence { last_seen_at: seen.min(began), since: began });
                 None
             }
@@ -290,7 +307,7 @@ fn recording_of(egress: &str, place: usize) -> String {
 
 /// The source id of the event that tells of a recording when the end of its egress is found out first.
 pub(crate) fn source_of_recording(egress: &str, place: usize) -> String {
-    Edge { kind: RECORDING_AVAILABLE, nth: None, at: Timestamp::from_secs(0) }.source_id(&recording_of(egress, place))
+    first_source_id(&recording_of(egress, place), RECORDING_AVAILABLE)
 }
 
 /// Takes over how it is by the list.

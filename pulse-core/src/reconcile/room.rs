@@ -13,7 +13,7 @@ use crate::{
     ingest::{self, Presence},
     media::{
         engine::{Participant, Room},
-        token::Jti,
+        token::{JTI_ATTRIBUTE, Jti},
     },
     model::{
         event_data::ParticipantKind,
@@ -27,8 +27,15 @@ use crate::{
     time::Timestamp,
 };
 
+/// What is to be remembered of somebody.
+fn kept(participant: &Participant) -> Participant {
+    let mut kept = participant.clone();
+    kept.attributes.retain(|name, _| name == JTI_ATTRIBUTE);
+    kept
+}
+
 /// How somebody who is listed stands on record.
-enum Listed {
+enum Standing {
     AsRecorded,
     /// Not at all, but they have just come.
     JustCome,
@@ -66,7 +73,7 @@ impl Round<'_> {
         if !waits && counted == room.participants as usize && !self.is_unlisted(&room.sid) {
             return Ok(Seen { agrees: true, ..Seen::default() });
         }
-        self.participants(&mut session, &room, open).await
+        self.participants(&session, &room, open).await
     }
 
     /// The session's room was not in the list: once is noted, twice ends it.
@@ -106,7 +113,7 @@ impl Round<'_> {
     }
 
     /// Compares who is in the room with who is on record.
-    async fn participants(&self, session: &mut Session, room: &Room, open: Vec<Interval>) -> Result<Seen> {
+    async fn participants(&self, session: &Session, room: &Room, open: Vec<Interval>) -> Result<Seen> {
         let Some(tenant) = self.look.tenant(session).await? else { return Ok(Seen::default()) };
         let listed = self.engine.client.list_participants(&room.name).await.map_err(unanswered)?;
         let mut seen = Seen { agrees: true, listed: true, newcomers: Vec::new() };
@@ -132,9 +139,9 @@ impl Round<'_> {
         }
         for participant in there.into_values().filter(|participant| participant.active) {
             match self.look.present(&tenant, session, participant).await? {
-                Listed::AsRecorded => {}
-                Listed::JustCome => seen.newcomers.push(participant.clone()),
-                Listed::Repaired => seen.agrees = false,
+                Standing::AsRecorded => {}
+                Standing::JustCome => seen.newcomers.push(kept(participant)),
+                Standing::Repaired => seen.agrees = false,
             }
         }
         Ok(seen)
@@ -194,8 +201,7 @@ impl Round<'_> {
         session.synthetic_start = Some(event);
         session.insert_into(&mut batch)?;
         if let Outcome::Committed { .. } = self.look.commit(batch, "room_started").await? {
-            session.set_version(1);
-            self.participants(&mut session, &room, Vec::new()).await?;
+            self.participants(&session, &room, Vec::new()).await?;
         }
         Ok(())
     }
@@ -231,16 +237,16 @@ impl Look<'_> {
 
     /// Somebody is in the room: recorded if they are not, kept if they were thought to be gone, taken out if they may not
     /// be there.
-    async fn present(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<Listed> {
+    async fn present(&self, tenant: &Tenant, session: &Session, participant: &Participant) -> Result<Standing> {
         let parts = self.parts();
         self.check_presence(tenant, session, participant).await?;
         let known = parts.intervals.of_key(self.cluster, "participant", &participant.sid).await?;
         match known {
-            Some(interval) if interval.is_open() => Ok(Listed::AsRecorded),
+            Some(interval) if interval.is_open() => Ok(Standing::AsRecorded),
             Some(mut interval) => {
                 // LiveKit's own word that it ended is newer than the list.
                 if !interval.evidence.end_is_inferred() {
-                    return Ok(Listed::AsRecorded);
+                    return Ok(Standing::AsRecorded);
                 }
                 let sign = Evidence { active: true, last_sign_at: Some(self.began), ..Evidence::default() };
                 interval.evidence.merge(&sign);
@@ -249,12 +255,12 @@ impl Look<'_> {
                 ingest::settle(parts, &mut interval, &mut batch).await?;
                 interval.replace_in(&mut batch)?;
                 parts.store.commit(batch, CommitMode::Apply).await?;
-                Ok(Listed::Repaired)
+                Ok(Standing::Repaired)
             }
-            None if self.began.since(participant.joined_at) < GRACE => Ok(Listed::JustCome),
+            None if self.began.since(participant.joined_at) < GRACE => Ok(Standing::JustCome),
             None => {
                 self.joined(tenant, session, participant, self.began).await?;
-                Ok(Listed::Repaired)
+                Ok(Standing::Repaired)
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Telling what was found out: synthetic events, gaps of sessions, and the jobs that follow.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 
-use super::Look;
+use super::{Look, MAX_TOLD};
 use crate::{
-    error::Result,
+    error::{Code, Error, Result},
     id::{EventId, SessionId},
     ingest::{Audience, NewEvent, Outbox, Recorder},
     media::room::{self, RoomName, WireRoom},
@@ -37,10 +39,15 @@ pub(super) struct Edge<'a> {
 
 impl Edge<'_> {
     /// The source id of its event: made from what it is about, so that it is told once, whoever finds it out.
-    pub(super) fn source_id(&self, subject: &str) -> String {
-        let Self { kind, .. } = self;
-        self.nth.map_or_else(|| format!("syn:{subject}:{kind}"), |nth| format!("syn:{subject}:{kind}:{nth}"))
+    fn source_id(&self, subject: &str) -> String {
+        let first = first_source_id(subject, self.kind);
+        self.nth.map_or_else(|| first.clone(), |nth| format!("{first}:{nth}"))
     }
+}
+
+/// The source id of the first event of a type about something.
+pub(super) fn first_source_id(subject: &str, kind: &str) -> String {
+    format!("syn:{subject}:{kind}")
 }
 
 /// Where something is told of.
@@ -143,6 +150,10 @@ impl Look<'_> {
         data: &D,
         batch: &mut Batch,
     ) -> Result<EventId> {
+        if self.owner.is_some() && self.told.fetch_add(1, Ordering::Relaxed) >= MAX_TOLD {
+            let many = format!("LiveKit shows more than {MAX_TOLD} things that it has not told");
+            return Err(Error::new(Code::Overloaded, many));
+        }
         let recorder = Recorder {
             parts: self.parts(),
             routes: &self.reconciler.routes,
@@ -173,8 +184,8 @@ impl Look<'_> {
         (seen, end): (Timestamp, Timestamp),
     ) -> Result<()> {
         let mut batch = Batch::new();
-        let before = session.gaps.iter().filter(|gap| gap.missing == "room_ended").count();
-        let nth = u32::try_from(before).ok().filter(|_| session.synthetic_end.is_some());
+        // Lost before, found again and lost once more: that is another edge.
+        let nth = session.synthetic_end.map(|_| u32::try_from(session.version).unwrap_or(u32::MAX));
         let edge = Edge { kind: "room_ended", nth, at: end };
         let event = self.tell_room(tenant, &session, edge, &mut batch).await?;
         session.lost_at = Some(end);
@@ -218,6 +229,11 @@ impl Look<'_> {
         };
         if let Some(mut session) = session {
             gaps.into_iter().for_each(|gap| session.add_gap(gap));
+            if session.ended_at().is_some() {
+                // It ended while it was looked at: what was found ends with it, and it is added up again.
+                session.summary = None;
+                self.settling(session.id).insert_into(&mut batch)?;
+            }
             session.replace_in(&mut batch)?;
         }
         self.commit(batch, edge).await.map(drop)

@@ -16,7 +16,12 @@ use pulse_core::{
     parts::PipelineSettings,
     reconcile::Circle,
     repo::Document as _,
-    store::{Scan, SharedStore, memory::MemoryStore, schema},
+    store::{
+        Scan, SharedStore,
+        memory::MemoryStore,
+        schema,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
     time::Timestamp,
 };
 use pulse_tests::{
@@ -115,6 +120,25 @@ async fn a_look_at_a_livekit_that_hangs_ends_within_its_lease_and_the_next_ones_
     assert_eq!(asked(&t), 2);
     // The good one is looked at with the good ones, the other one apart from them, until it answers again.
     for (circle, looks) in [(Circle::Tenants, 3), (Circle::Failing, 4), (Circle::Failing, 4), (Circle::Tenants, 6)] {
+        t.pipeline.reconciler.round_of(circle).await.expect("answers");
+        assert_eq!(asked(&t), looks, "after {circle:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_livekit_that_answers_slowly_is_apart_from_the_others_until_it_is_quick() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    tenant(&t, "one").await;
+    t.clock.set(at(60));
+    store.plan(Fault::Stall { call: CallKind::Get, nth: 1 });
+    let pipeline = Arc::clone(&t.pipeline);
+    let looking = tokio::spawn(async move { pipeline.reconciler.round_of(Circle::Tenants).await });
+    store.until_stalled().await;
+    t.clock.advance(Duration::from_secs(11));
+    store.release();
+    looking.await.expect("ends").expect("it answered");
+    for (circle, looks) in [(Circle::Tenants, 1), (Circle::Failing, 2), (Circle::Tenants, 3)] {
         t.pipeline.reconciler.round_of(circle).await.expect("answers");
         assert_eq!(asked(&t), looks, "after {circle:?}");
     }
@@ -292,4 +316,66 @@ async fn a_room_that_pulse_cannot_name_is_told_without_it_and_counted() {
     assert_eq!(t.plane.parts().metrics.foreign_rooms.get(), 2);
     let sessions = t.plane.parts().sessions.list(customer.id(), &Default::default(), None, None).await.expect("lists");
     assert_eq!(sessions.data.iter().map(|session| session.livekit_sid.as_str()).collect::<Vec<_>>(), ["RM_3"]);
+}
+
+#[tokio::test]
+async fn people_in_a_room_that_pulse_cannot_name_are_on_record_once_they_have_left() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    bring(&t, customer.id()).await;
+    let millis = START.as_millis().to_string();
+    let of = |kind: &str, seconds: u64| {
+        json!({
+            "event": kind, "id": kind, "createdAt": at(seconds).as_secs().to_string(),
+            "room": { "sid": "RM_1", "name": "stand~up", "creationTimeMs": millis },
+            "participant": { "sid": "PA_1", "identity": "alice", "state": "ACTIVE", "joinedAtMs": millis },
+        })
+    };
+    say(&t, customer.id(), &of("participant_joined", 0)).await;
+    let open = t.plane.parts().intervals.open_of(customer.id(), 10).await.expect("reads");
+    assert_eq!(open, [], "nobody would see it end");
+    say(&t, customer.id(), &of("participant_left", 60)).await;
+    assert_eq!(facts(&t, customer.id()).await.iter().map(|fact| fact.value).collect::<Vec<_>>(), [60.5]);
+}
+
+/// Its lists may say anything: no look at a customer's LiveKit records more than so much.
+#[tokio::test]
+async fn a_customers_livekit_that_shows_ever_new_things_fills_the_store_only_slowly() {
+    let t = TestPlane::new().await;
+    let customer = t.customer("acme").await;
+    bring(&t, customer.id()).await;
+    let room = WireRoom::heard("hall".to_owned());
+    let crowd = |round: u64| (0..3_000).map(|n| person(&format!("PA_{round}_{n}"), "ghost", START)).collect();
+    t.engine.put_room("RM_1", &room, START, crowd(0));
+    t.clock.set(at(60));
+    t.pipeline.reconciler.round_of(Circle::Tenants).await.expect_err("there is more");
+    let on_record = async || t.plane.parts().intervals.open_of(customer.id(), 10_000).await.expect("reads").len();
+    assert_eq!(on_record().await, 999, "beside the room itself");
+    t.clock.set(at(90));
+    t.pipeline.reconciler.round_of(Circle::Failing).await.expect_err("there is still more");
+    assert_eq!(on_record().await, 1_999, "the next look goes on");
+}
+
+#[tokio::test]
+async fn a_livekit_that_was_given_back_meanwhile_is_not_forgotten() {
+    let others: SharedStore = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(Arc::clone(&others)));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let other = TestPlane::over(others, 2).await.expect("a plane");
+    let customer = t.customer("acme").await;
+    bring(&t, customer.id()).await;
+    let gone = json!({ "livekit_url": null, "livekit_api_key": null, "livekit_api_secret": null });
+    update(&t, customer.id(), &gone).await;
+    t.clock.set(at(60));
+    other.clock.set(at(60));
+    // It takes its turn, and is about to forget the cluster.
+    store.plan(Fault::Stall { call: CallKind::Commit, nth: 2 });
+    let pipeline = Arc::clone(&t.pipeline);
+    let looking = tokio::spawn(async move { pipeline.reconciler.round_of(Circle::Tenants).await });
+    store.until_stalled().await;
+    bring(&other, customer.id()).await;
+    store.release();
+    looking.await.expect("ends").expect("works");
+    let lease = format!("reconciler:{}", customer.id());
+    assert!(other.store.get(&schema::META, &lease).await.expect("reads").is_some(), "nobody would ask it any more");
 }

@@ -1,6 +1,6 @@
 //! What the reconciler makes of egresses and ingresses whose ends LiveKit did not tell.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use pulse_core::{
@@ -13,6 +13,7 @@ use pulse_core::{
         interval::Interval,
         usage::UsageView,
     },
+    store::{SharedStore, memory::MemoryStore},
     time::Timestamp,
 };
 use pulse_tests::plane::{START, TestPlane};
@@ -186,6 +187,10 @@ async fn an_egress_of_which_livekit_told_nothing_is_recorded_billed_and_told_wit
     let gaps: Vec<_> = session(&t, "RM_1").await.gaps.into_iter().map(|gap| (gap.missing, gap.subject)).collect();
     let gap = |missing: &str| (missing.to_owned(), "EG_1".to_owned());
     assert_eq!(gaps, [gap("egress_started"), gap("egress_ended")]);
+    // LiveKit's own word of the beginning, later, corrects it.
+    t.livekit_says(&room.egress("egress_started", "EG_1", at(40), None)).await.expect("taken in");
+    let real = event(&t, "EV_egress_started_EG_1", "egress_started").await;
+    assert!(real.body.contains(&format!(r#""corrects":"{}""#, found[0].1.id)), "{}", real.body);
     // Said once more it is no news.
     rounds_at(&t, [390, 690, 720]).await;
     assert_eq!(session(&t, "RM_1").await.gaps.len(), 2);
@@ -223,6 +228,8 @@ async fn the_recording_of_an_egress_whose_end_was_lost_is_told_and_livekits_own_
     rounds_at(&t, [30]).await;
     t.engine.put_egress(vec![testing::egress("EG_1", (&room.name(), &room.sid), at(0), Some(at(50)))]);
     rounds_at(&t, [60]).await;
+    assert!(span(&t, "egress", "EG_1").await.is_open(), "LiveKit may yet tell it itself");
+    rounds_at(&t, [90]).await;
     let synthetic = event(&t, "syn:EG_1:0:recording_available", "recording_available").await;
     assert_eq!((fact(&t).await.value, fact(&t).await.metadata.billable), (50.0, true));
     let mut ended = room.egress("egress_ended", "EG_1", at(0), Some(at(50)));
@@ -252,4 +259,38 @@ async fn a_list_of_egresses_or_ingresses_that_fails_stalls_or_is_cut_off_closes_
             assert!(both(&t).await.iter().all(Interval::is_open), "{method} {course:?} closed something");
         }
     }
+}
+
+/// LiveKit lists what has ended for a day. Where that is more than a list may be, an end is seen by its absence.
+#[tokio::test]
+async fn an_egress_ends_though_all_that_have_ended_are_too_many_to_be_listed() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    rounds_at(&t, [30, 60]).await;
+    list(&t, &room, false);
+    for seconds in [90, 120] {
+        t.engine.course_of_next("list_egress", Course::Well);
+        t.engine.course_of_next("list_egress", Course::Fails(EngineError::TooLarge));
+        rounds_at(&t, [seconds]).await;
+    }
+    assert_eq!(span(&t, "egress", "EG_1").await.evidence.end(), Some(at(75)));
+}
+
+/// When all were listed last outlives a daemon: rounds in which nothing had to be listed say nothing about what has ended.
+#[tokio::test]
+async fn an_egress_that_ended_between_two_lists_is_found_by_the_next_daemon_too() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let t = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(0));
+    t.livekit_says(&room.started()).await.expect("taken in");
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    rounds_at(&t, [30, 60, 90, 120, 150, 180, 210, 240]).await;
+    t.pipeline.reconciler.release().await.expect("gives it back");
+    drop(t);
+    let t = TestPlane::over(store, 2).await.expect("a plane");
+    t.engine.put_room(&room.sid, &room.name(), room.created_at, Vec::new());
+    t.engine.put_egress(vec![testing::egress("EG_1", (&room.name(), &room.sid), at(70), Some(at(110)))]);
+    rounds_at(&t, [270]).await;
+    assert_eq!(found(&t).await.len(), 3);
 }

@@ -11,7 +11,11 @@ use pulse_core::{
     },
     model::event::{Event, SERVER_CLUSTER},
     repo::Document as _,
-    store::{Scan, SharedStore, memory::MemoryStore},
+    store::{
+        Scan, SharedStore,
+        memory::MemoryStore,
+        testing::faulty::{CallKind, Fault, FaultyStore},
+    },
     time::Timestamp,
 };
 use pulse_tests::plane::{START, TestPlane};
@@ -244,6 +248,34 @@ async fn who_is_back_after_being_thought_lost_was_never_gone_and_may_be_lost_aga
 }
 
 #[tokio::test]
+async fn a_room_that_a_webhook_brings_back_is_added_up_anew_and_may_be_lost_again_and_again() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    let mut now = 30;
+    for time in 0..3_u64 {
+        rounds_at(&t, [now]).await;
+        t.engine.close_room(&room.name());
+        rounds_at(&t, [now + 30, now + 60]).await;
+        settle(&t).await;
+        assert!(session(&t, "RM_1").await.summary.is_some(), "time {time}: it is over");
+        now += 200;
+        t.clock.set(at(now));
+        let sid = format!("PA_b{time}");
+        t.livekit_says(&room.joined(&sid, "bob", at(now))).await.expect("taken in");
+        settle(&t).await;
+        let back = session(&t, "RM_1").await;
+        assert_eq!((back.ended_at(), back.summary), (None, None), "time {time}: it goes on");
+        show(&t, &room, vec![person(&sid, "bob", at(now))]);
+        now += 100;
+    }
+    let id = session(&t, "RM_1").await.id;
+    let scan = Scan::new(Event::COLLECTION, "log_seq", vec![id.to_string().into()]);
+    let rows = t.store.scan(scan).await.expect("reads").rows;
+    let ends = rows.iter().filter(|row| row.doc["type"] == "room_ended").count();
+    assert_eq!(ends, 3, "each end is told");
+}
+
+#[tokio::test]
 async fn livekits_own_word_after_a_synthetic_end_corrects_it_and_the_fact() {
     let t = TestPlane::new().await;
     let room = told(&t).await;
@@ -394,4 +426,44 @@ async fn no_connection_of_a_round_or_longer_goes_unseen_though_nothing_was_told_
     }
     assert!(!unseen.is_empty(), "no connection was short enough to show anything");
     assert!(unseen.iter().all(|length| *length < ROUND), "unseen, in seconds: {unseen:?}");
+}
+
+#[tokio::test]
+async fn of_a_crowd_that_has_just_come_so_many_are_remembered_and_no_more() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    show(&t, &room, (0..1_500).map(|n| person(&format!("PA_g{n}"), "guest", at(20))).collect());
+    rounds_at(&t, [30]).await;
+    show(&t, &room, vec![alice()]);
+    rounds_at(&t, [60]).await;
+    let project = session(&t, "RM_1").await.project_id;
+    let on_record = t.plane.parts().intervals.open_of(project, 10_000).await.expect("reads").len();
+    assert_eq!(on_record, 1_001, "alice, and a thousand of whom nothing was told");
+}
+
+#[tokio::test]
+async fn who_is_recorded_while_the_room_ends_ends_with_it() {
+    let others: SharedStore = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(Arc::clone(&others)));
+    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let other = TestPlane::over(others, 2).await.expect("a plane");
+    let room = told(&t).await;
+    show(&t, &room, vec![alice(), person("PA_2", "bob", at(25))]);
+    rounds_at(&t, [30]).await;
+    t.clock.set(at(60));
+    // After the lease the first document that is read by itself is bob's connection, for which there is none.
+    store.plan(Fault::Stall { call: CallKind::Get, nth: 2 });
+    let pipeline = Arc::clone(&t.pipeline);
+    let looking = tokio::spawn(async move { pipeline.reconciler.round().await });
+    store.until_stalled().await;
+    other.clock.set(at(58));
+    other.livekit_says(&room.finished(at(58))).await.expect("taken in");
+    settle(&other).await;
+    assert_eq!(session(&other, "RM_1").await.summary.expect("added up").participants, 1);
+    store.release();
+    looking.await.expect("ends").expect("LiveKit answers");
+    settle(&t).await;
+    let bob = connection(&t, "PA_2").await;
+    assert_eq!((bob.evidence.start(), bob.evidence.end()), (Some(at(25)), session(&t, "RM_1").await.ended_at()));
+    assert_eq!(session(&t, "RM_1").await.summary.expect("added up").participants, 2);
 }

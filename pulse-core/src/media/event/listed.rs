@@ -75,6 +75,10 @@ pub struct Ingress {
     pub data: IngressData,
 }
 
+/// How many attributes or results a row has at most, on average: an empty one has two bytes, and takes a hundred times as
+/// much memory.
+const PARTS: usize = 4;
+
 /// A page of a list.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page<T> {
@@ -84,10 +88,11 @@ pub(crate) struct Page<T> {
 }
 
 impl<T: Row> Page<T> {
-    /// Reads an answer with at most `most` rows. `None`: it is no whole list of these, or has more.
-    pub(crate) fn read(answer: &[u8], most: usize) -> Option<Self> {
+    /// Reads an answer that came at `now`, with at most `most` rows, which on average have at most [`PARTS`] parts. `None`: it
+    /// is no whole list of these, or has more.
+    pub(crate) fn read(answer: &[u8], most: usize, now: Timestamp) -> Option<Self> {
         let mut json = serde_json::Deserializer::from_slice(answer);
-        let page = PageSeed { most, row: PhantomData }.deserialize(&mut json).ok()?;
+        let page = PageSeed { most, now, row: PhantomData }.deserialize(&mut json).ok()?;
         json.end().ok()?;
         Some(page)
     }
@@ -100,17 +105,22 @@ pub(crate) trait Row: Sized {
     /// LiveKit's message of a row.
     type Wire: for<'de> Deserialize<'de>;
 
-    /// Takes over what Pulse uses; nothing of a row without an id.
-    fn of(wire: Self::Wire) -> Option<Self>;
+    /// Takes over what Pulse uses; nothing of a row without an id. What has no time of its own is as of `now`.
+    fn of(wire: Self::Wire, now: Timestamp) -> Option<Self>;
+
+    /// How many attributes or results it has.
+    fn parts(&self) -> usize {
+        0
+    }
 }
 
 impl Row for Room {
     const FIELD: &'static str = "rooms";
     type Wire = wire::Room;
 
-    fn of(room: wire::Room) -> Option<Self> {
+    fn of(room: wire::Room, now: Timestamp) -> Option<Self> {
         Some(Self {
-            created_at: facts::opened_at(&room).unwrap_or(Timestamp::from_secs(0)),
+            created_at: facts::opened_at(&room).unwrap_or(now),
             sid: room.sid.0?,
             name: WireRoom::heard(room.name.0?),
             participants: room.num_participants.small(),
@@ -122,9 +132,9 @@ impl Row for Participant {
     const FIELD: &'static str = "participants";
     type Wire = wire::Participant;
 
-    fn of(participant: wire::Participant) -> Option<Self> {
+    fn of(participant: wire::Participant, now: Timestamp) -> Option<Self> {
         Some(Self {
-            joined_at: facts::joined_at(&participant).unwrap_or(Timestamp::from_secs(0)),
+            joined_at: facts::joined_at(&participant).unwrap_or(now),
             sid: participant.sid.0?,
             identity: participant.identity.0.unwrap_or_default(),
             name: participant.name.0.unwrap_or_default(),
@@ -133,17 +143,26 @@ impl Row for Participant {
             attributes: participant.attributes.0,
         })
     }
+
+    fn parts(&self) -> usize {
+        self.attributes.len()
+    }
 }
 
 impl Row for Egress {
     const FIELD: &'static str = "items";
     type Wire = wire::Egress;
 
-    fn of(egress: wire::Egress) -> Option<Self> {
+    fn of(egress: wire::Egress, _: Timestamp) -> Option<Self> {
         let facts = facts::egress(&egress)?;
         let mut data = EventData { egress: data::egress(egress), ..EventData::default() };
         without_wire_names(&mut data, facts.wire_room.as_deref());
         Some(Self { facts, data: data.egress? })
+    }
+
+    fn parts(&self) -> usize {
+        let EgressData { files, segments, streams, images, .. } = &self.data;
+        files.len() + segments.len() + streams.len() + images.len()
     }
 }
 
@@ -151,7 +170,7 @@ impl Row for Ingress {
     const FIELD: &'static str = "items";
     type Wire = wire::Ingress;
 
-    fn of(ingress: wire::Ingress) -> Option<Self> {
+    fn of(ingress: wire::Ingress, _: Timestamp) -> Option<Self> {
         let facts = facts::ingress(&ingress)?;
         let mut data = EventData { ingress: data::ingress(ingress), ..EventData::default() };
         without_wire_names(&mut data, facts.wire_room.as_deref());
@@ -169,6 +188,7 @@ struct NextPage {
 /// Reads a page with at most so many rows.
 struct PageSeed<T> {
     most: usize,
+    now: Timestamp,
     row: PhantomData<T>,
 }
 
@@ -192,7 +212,7 @@ impl<'de, T: Row> Visitor<'de> for PageSeed<T> {
         while let Some(field) = entries.next_key::<String>()? {
             match field.as_str() {
                 _ if field == T::FIELD => {
-                    rows = Some(entries.next_value_seed(RowsSeed { most: self.most, row: self.row })?);
+                    rows = Some(entries.next_value_seed(RowsSeed { most: self.most, now: self.now, row: self.row })?);
                 }
                 "next_page_token" | "nextPageToken" => {
                     let page = entries.next_value::<Part<NextPage>>()?.0;
@@ -210,6 +230,7 @@ impl<'de, T: Row> Visitor<'de> for PageSeed<T> {
 /// Reads at most so many rows, one after another: what is not kept of a row is gone before the next is read.
 struct RowsSeed<T> {
     most: usize,
+    now: Timestamp,
     row: PhantomData<T>,
 }
 
@@ -229,10 +250,13 @@ impl<'de, T: Row> Visitor<'de> for RowsSeed<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let (mut rows, mut left) = (Vec::new(), self.most);
+        let (mut rows, mut left, mut parts_left) = (Vec::new(), self.most, self.most.saturating_mul(PARTS));
+        let too_many = || A::Error::custom("too many rows");
         while let Some(Part(row)) = elements.next_element::<Part<T::Wire>>()? {
-            left = left.checked_sub(1).ok_or_else(|| A::Error::custom("too many rows"))?;
-            rows.extend(row.and_then(T::of));
+            left = left.checked_sub(1).ok_or_else(too_many)?;
+            let Some(row) = row.and_then(|row| T::of(row, self.now)) else { continue };
+            parts_left = parts_left.checked_sub(row.parts()).ok_or_else(too_many)?;
+            rows.push(row);
         }
         Ok(rows)
     }

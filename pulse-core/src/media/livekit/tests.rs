@@ -249,16 +249,29 @@ async fn endless_pages(page: &'static str) -> (LiveKit, Arc<std::sync::atomic::A
 /// A customer's LiveKit may be anything: its lists are read row by row, and no further than so many rows and bytes.
 #[tokio::test]
 async fn a_customers_list_without_an_end_is_refused_before_it_fills_the_memory() {
+    let now = Timestamp::from_secs(NOW);
     let rows = |count: usize| format!(r#"{{"rooms":[{}]}}"#, vec!["{}"; count].join(","));
-    assert_eq!(Page::<Room>::read(rows(100).as_bytes(), 100).unwrap().rows, [], "rows of nobody are left out");
-    assert!(Page::<Room>::read(rows(101).as_bytes(), 100).is_none());
+    assert_eq!(Page::<Room>::read(rows(100).as_bytes(), 100, now).unwrap().rows, [], "rows of nobody are left out");
+    assert!(Page::<Room>::read(rows(101).as_bytes(), 100, now).is_none());
+
+    // Of results and attributes, which have two bytes when they are empty, there may be four a row.
+    let filled =
+        |row: String| Page::<Egress>::read(format!(r#"{{"items":[{row},{row}]}}"#).as_bytes(), 2, now).is_some();
+    let egress = |files: usize| format!(r#"{{"egress_id":"EG_1","file_results":[{}]}}"#, vec!["{}"; files].join(","));
+    assert!(filled(egress(4)) && !filled(egress(5)));
+    let person = |name: &str| format!(r#""{name}":"""#);
+    let people = |count: usize| {
+        let attributes: Vec<String> = (0..count).map(|n| person(&n.to_string())).collect();
+        let list = format!(r#"{{"participants":[{{"sid":"PA_1","attributes":{{{}}}}}]}}"#, attributes.join(","));
+        Page::<Participant>::read(list.as_bytes(), 1, now).is_some()
+    };
+    assert!(people(4) && !people(5));
 
     let page: &'static str = Box::leak(
         format!(r#"{{"items":[{}{{}}],"next_page_token":{{"token":"more"}}}}"#, "{},".repeat(10_000)).into_boxed_str(),
     );
     let (livekit, sent) = endless_pages(page).await;
-    let unreadable = EngineError::Unreadable("it is too large");
-    assert_eq!(livekit.list_egress(false).await, Err(unreadable), "rows of nobody count by their bytes");
+    assert_eq!(livekit.list_egress(false).await, Err(EngineError::TooLarge), "rows of nobody count by their bytes");
     let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
     assert!(sent < Bounds::TENANT.bytes + 2 * page.len(), "{sent} bytes were asked for");
 
@@ -303,6 +316,7 @@ async fn a_customers_livekit_is_under_the_rules_for_customers_and_rests_after_fa
     let outbound = Outbound::new(AddressPolicy::default());
     let signer = signer("wss://10.0.0.1".to_owned());
     let livekit = LiveKit::of_tenant(outbound, signer, clock.clone(), breakers);
+    assert_eq!((livekit.bounds.bytes, livekit.bounds.rows), (Bounds::TENANT.bytes, Bounds::TENANT.rows));
     for _ in 0..5 {
         let refused = livekit.list_rooms(None).await.unwrap_err();
         let EngineError::Unreachable(failure) = refused else { panic!("{refused:?}") };
