@@ -40,13 +40,7 @@ use crate::{
         engine::{EngineError, Participant},
         engines::Engine,
     },
-    model::{
-        event::SERVER_CLUSTER,
-        interval::{Interval, Subject},
-        project::Project,
-        session::Session,
-        tenant::Tenant,
-    },
+    model::{event::SERVER_CLUSTER, interval::Interval, project::Project, session::Session, tenant::Tenant},
     parts::Parts,
     plane::ControlPlane,
     repo::get,
@@ -182,13 +176,11 @@ impl Reconciler {
     /// and those with a live session.
     async fn clusters(&self) -> Result<Vec<String>> {
         let parts = self.plane.parts();
-        let own = parts.engines.has_own().then(|| SERVER_CLUSTER.to_owned());
-        let mut clusters: BTreeSet<String> = parts.sessions.live_clusters().await?.into_iter().chain(own).collect();
+        let mut clusters: BTreeSet<String> = parts.sessions.live_clusters().await?.into_iter().collect();
         clusters.extend(lease::clusters(parts).await?);
-        if !parts.engines.has_own() {
-            clusters.remove(SERVER_CLUSTER);
-        }
-        Ok(clusters.into_iter().collect())
+        clusters.remove(SERVER_CLUSTER);
+        let own = parts.engines.has_own().then(|| SERVER_CLUSTER.to_owned());
+        Ok(own.into_iter().chain(clusters).collect())
     }
 
     fn circle(&self, cluster: &str) -> Circle {
@@ -319,16 +311,7 @@ impl<'a> Look<'a> {
         let Some(tenant) = self.tenant(&session).await? else { return Ok(()) };
         let open = parts.intervals.open_in(session.id).await?;
         let seen = watch.last_seen(&session, &open);
-        for interval in open {
-            if matches!(interval.subject, Subject::Participant { .. }) {
-                self.lose(&tenant, &session, interval, (seen, seen)).await?;
-            }
-        }
-        // Its gaps have grown while its people were ended.
-        match get::<Session>(&parts.store, &session.id.to_string()).await? {
-            Some(session) if session.ended_at().is_none() => self.end_session(&tenant, session, (seen, seen)).await,
-            _ => Ok(()),
-        }
+        self.end_with_people(&tenant, session, open, (seen, seen)).await
     }
 }
 

@@ -157,7 +157,7 @@ impl Round<'_> {
         };
         match end {
             Some(end) => self.look.lose_media(interval, end, listed).await,
-            None => self.look.commit_interval(interval).await,
+            None => self.look.rewrite(interval).await,
         }
     }
 }

@@ -58,9 +58,7 @@ impl Round<'_> {
         let parts = self.look.parts();
         let Some(room) = room else { return self.missing_room(session).await.map(|()| Seen::default()) };
         if session.absent.take().is_some() {
-            let mut batch = Batch::new();
-            session.replace_in(&mut batch)?;
-            parts.store.commit(batch, CommitMode::Apply).await?;
+            self.look.rewrite(session).await?;
             return Ok(Seen::default());
         }
         let open = parts.intervals.open_in(session.id).await?;
@@ -89,27 +87,13 @@ impl Round<'_> {
         let Some(absent) = session.absent else {
             let seen = self.watch.last_seen(&session, &open);
             session.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
-            let mut batch = Batch::new();
-            session.replace_in(&mut batch)?;
-            parts.store.commit(batch, CommitMode::Apply).await?;
-            return Ok(());
+            return self.look.rewrite(session).await;
         };
         if absent.since >= self.look.began {
             return Ok(());
         }
         let end = end_between(absent.last_seen_at, absent.since);
-        for interval in open {
-            if matches!(interval.subject, Subject::Participant { .. }) {
-                self.look.lose(&tenant, &session, interval, (absent.last_seen_at, end)).await?;
-            }
-        }
-        // Its gaps have grown while its people were ended, and something may have been told of it.
-        match get::<Session>(&parts.store, &session.id.to_string()).await? {
-            Some(session) if session.absent == Some(absent) && session.ended_at().is_none() => {
-                self.look.end_session(&tenant, session, (absent.last_seen_at, end)).await
-            }
-            _ => Ok(()),
-        }
+        self.look.end_with_people(&tenant, session, open, (absent.last_seen_at, end)).await
     }
 
     /// Compares who is in the room with who is on record.
@@ -130,7 +114,7 @@ impl Round<'_> {
             }
             if there.contains_key(interval.key.as_str()) {
                 if interval.absent.take().is_some() {
-                    self.look.commit_interval(interval).await?;
+                    self.look.rewrite(interval).await?;
                 }
                 continue;
             }
@@ -162,7 +146,7 @@ impl Round<'_> {
                 let seen =
                     self.watch.last_agreed(session).max(interval.evidence.latest_sign()).unwrap_or(self.look.began);
                 interval.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
-                self.look.commit_interval(interval).await
+                self.look.rewrite(interval).await
             }
         }
     }
@@ -208,6 +192,28 @@ impl Round<'_> {
 }
 
 impl Look<'_> {
+    /// Ends the people among a session's open spans, and the session, at `end`, after they were seen last at `seen`.
+    pub(super) async fn end_with_people(
+        &self,
+        tenant: &Tenant,
+        session: Session,
+        open: Vec<Interval>,
+        (seen, end): (Timestamp, Timestamp),
+    ) -> Result<()> {
+        for interval in open {
+            if matches!(interval.subject, Subject::Participant { .. }) {
+                self.lose(tenant, &session, interval, (seen, end)).await?;
+            }
+        }
+        // Its gaps have grown while its people were ended, and something may have been told of it.
+        match get::<Session>(&self.parts().store, &session.id.to_string()).await? {
+            Some(now) if now.absent == session.absent && now.ended_at().is_none() => {
+                self.end_session(tenant, now, (seen, end)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends a connection that has gone at `end`, after it was seen last at `seen`, and tells of it. What came in between is
     /// seen in the next round.
     pub(super) async fn lose(
@@ -339,9 +345,10 @@ impl Look<'_> {
         Ok(())
     }
 
-    pub(super) async fn commit_interval(&self, interval: Interval) -> Result<()> {
+    /// Writes a document as it has become. When it has changed meanwhile, the next round sees what is left.
+    pub(super) async fn rewrite<T: Document>(&self, document: T) -> Result<()> {
         let mut batch = Batch::new();
-        interval.replace_in(&mut batch)?;
+        document.replace_in(&mut batch)?;
         self.parts().store.commit(batch, CommitMode::Apply).await.map(drop)
     }
 }
