@@ -2,8 +2,11 @@
 //!
 //! SQLite folds on the connection that commits: every thousand pages a commit waits until they all are written and synced
 //! once more. Here a thread of its own does that with passive checkpoints, which stand in nobody's way, while commits go
-//! on. It does it twice, so that only what has come during the second time is left; the next commit folds that little
-//! itself, and SQLite begins the log anew.
+//! on; it does it again as long as much has come meanwhile; the next commit folds the little that is left itself, and
+//! SQLite begins the log anew.
+//!
+//! A passive checkpoint during which somebody commits writes pages and leaves their sync to the one that folds the rest:
+//! the commit that did so waited 20 ms for thousands of pages. So the thread syncs the database after each of its own.
 //!
 //! - Nothing is lost when folding fails: the log stays, and is folded later. When the disk fails to sync, no more writes are
 //!   taken, as after a commit that fails so.
@@ -14,10 +17,12 @@
 mod tests;
 
 use std::{
-    path::PathBuf,
+    fs::File,
+    mem::ManuallyDrop,
+    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
+        atomic::{AtomicI32, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -34,11 +39,18 @@ use crate::{
     fault,
 };
 
-/// From how many pages on the log is folded: the more, the fewer pages are written twice, and the longer a start after a
-/// crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
+/// From how many pages on the log is folded when commits are shared: the more, the fewer pages are written twice, and the
+/// longer a start after a crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
 pub(super) const FOLD_AT: i32 = 8_000;
+/// The same for lone commits, as SQLite does it by itself: a log that does not grow is synced in two thirds of the time
+/// (`tests/bench sqlite`).
+const FOLD_LONE_AT: i32 = 1_000;
 /// From how many times as many on commits fold it themselves.
 const TOO_LONG: i32 = 4;
+/// How many pages may be left for a commit to fold itself: not many more than the largest commits have.
+const NEARLY: i32 = 400;
+/// How often the log is folded until so few are left: under the heaviest load it comes to three times.
+const PASSES: usize = 6;
 
 /// The thread that folds.
 #[derive(Debug)]
@@ -76,6 +88,8 @@ impl Thread {
         let health = Arc::clone(&self.health);
         move |log, pages| {
             let nearly = health.nearly_folded.swap(false, Relaxed);
+            health.log_pages.store(pages, Relaxed);
+            let fold_at = if health.is_shared.load(Relaxed) { fold_at } else { fold_at.min(FOLD_LONE_AT) };
             if pages < fold_at {
                 // Begun anew meanwhile: nothing was left.
                 return Ok(());
@@ -93,12 +107,12 @@ impl Thread {
 
     fn run(self, called: &Receiver<()>) {
         // Opened once it is needed: most processes on a store never write that much.
-        let mut conn = None;
+        let mut folder = None;
         while called.recv().is_ok() {
-            let conn = match &conn {
-                Some(conn) => conn,
-                None => match connection::open(&self.path, Role::Reader) {
-                    Ok(opened) => conn.insert(opened),
+            let folder = match &folder {
+                Some(folder) => folder,
+                None => match Folder::open(&self.path) {
+                    Ok(opened) => folder.insert(opened),
                     // Commits fold the log themselves when it gets too long.
                     Err(error) => {
                         tracing::error!(cause = ?error.cause().map(ToString::to_string), "the write-ahead log cannot be folded");
@@ -106,13 +120,40 @@ impl Thread {
                     }
                 },
             };
-            let fold = || disk().and_then(|()| conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE));
-            let folded = fold().and_then(|_| fold()).map(drop);
+            let folded = folder.fold_nearly_all(&self.health.log_pages).map(drop);
             // Who has called meanwhile is answered by this.
             let _ = called.try_recv();
             self.health.nearly_folded.store(folded.is_ok(), Relaxed);
             self.health.folded(folded);
         }
+    }
+}
+
+/// What folding takes.
+struct Folder {
+    conn: Connection,
+    /// The database, for its sync. Never closed: that would drop SQLite's locks on it in this process.
+    database: ManuallyDrop<File>,
+}
+
+impl Folder {
+    fn open(path: &Path) -> Result<Self> {
+        let conn = connection::open(path, Role::Reader)?;
+        let database = File::open(path).map_err(Error::store_unavailable)?;
+        Ok(Self { conn, database: ManuallyDrop::new(database) })
+    }
+
+    /// Folds the log until few of its pages, of which commits tell how many there are, are left; says how often it took.
+    fn fold_nearly_all(&self, log_pages: &AtomicI32) -> rusqlite::Result<usize> {
+        for pass in 1..=PASSES {
+            disk()?;
+            let (_, folded) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
+            self.database.sync_data().map_err(|_| connection::failure(ffi::SQLITE_IOERR_FSYNC))?;
+            if log_pages.load(Relaxed).saturating_sub(folded) <= NEARLY {
+                return Ok(pass);
+            }
+        }
+        Ok(PASSES)
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::Duration,
@@ -69,6 +69,10 @@ pub(super) struct Health {
     unfolded: AtomicBool,
     /// The thread beside the writer has folded the log but for what came meanwhile.
     pub(super) nearly_folded: AtomicBool,
+    /// Several callers share the commit that is being made.
+    pub(super) is_shared: AtomicBool,
+    /// How many pages the log had after the last commit.
+    pub(super) log_pages: AtomicI32,
 }
 
 impl Health {
@@ -212,6 +216,7 @@ impl Thread {
     /// Commits a group and answers its callers.
     fn commit(&self, mut group: Vec<Box<dyn Job>>) {
         let started = self.clock.monotonic();
+        self.health.is_shared.store(group.len() > 1, Relaxed);
         let fault = match self.transact(&mut group) {
             Ok(written) => {
                 self.health.failing.store(false, Relaxed);

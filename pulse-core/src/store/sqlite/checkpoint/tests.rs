@@ -25,13 +25,17 @@ impl Drop for Scene {
 
 impl Scene {
     fn new(name: &str) -> Self {
+        Self::folding_at(PAGES, name)
+    }
+
+    fn folding_at(pages: i32, name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("pulse-checkpoint-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("pulse.db");
         let mut conn = connection::open(&path, Role::Writer).unwrap();
         conn.execute_batch("CREATE TABLE rows (number INTEGER PRIMARY KEY, text TEXT NOT NULL)").unwrap();
         let health = Arc::new(Health::default());
-        let checkpointer = Checkpointer::start(&mut conn, path, PAGES, Arc::clone(&health)).unwrap();
+        let checkpointer = Checkpointer::start(&mut conn, path, pages, Arc::clone(&health)).unwrap();
         Self { conn, checkpointer: Some(checkpointer), health, folder }
     }
 
@@ -91,6 +95,35 @@ fn a_log_that_was_begun_anew_is_not_taken_for_one_that_is_nearly_folded() {
     scene.health.nearly_folded.store(true, Relaxed);
     scene.write();
     assert!(!scene.health.nearly_folded.load(Relaxed), "a later commit would fold a whole log");
+}
+
+#[test]
+fn the_log_of_lone_commits_is_folded_sooner_than_one_of_shared_commits() {
+    let longest = |shared: bool| {
+        let scene = Scene::folding_at(FOLD_AT, if shared { "shared" } else { "lone" });
+        scene.health.is_shared.store(shared, Relaxed);
+        while scene.rows() < i64::from(FOLD_AT) {
+            scene.write();
+        }
+        scene.log_bytes()
+    };
+    // Commits fold it themselves when the thread does not keep up.
+    let most = u64::try_from(FOLD_LONE_AT * (TOO_LONG + 1)).unwrap() * FRAME;
+    assert!(longest(false) <= most, "a lone log of more than {most} bytes");
+    assert!(longest(true) >= u64::try_from(FOLD_AT).unwrap() * FRAME, "a shared log was folded early");
+}
+
+#[test]
+fn the_log_is_folded_again_while_much_is_left_but_not_for_ever() {
+    let scene = Scene::folding_at(FOLD_AT, "again");
+    (0..100).for_each(|_| scene.write());
+    let folder = Folder::open(&scene.folder.join("pulse.db")).unwrap();
+    let passes = |left: i32| folder.fold_nearly_all(&AtomicI32::new(scene.health.log_pages.load(Relaxed) + left));
+    assert_eq!(passes(NEARLY).unwrap(), 1);
+    assert_eq!(passes(NEARLY + 1).unwrap(), PASSES, "somebody goes on committing");
+    let rest: (i64, i64, i64) =
+        scene.conn.query_row("PRAGMA wal_checkpoint", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    assert_eq!((rest.0, rest.1), (0, rest.2), "nothing is left");
 }
 
 #[test]
