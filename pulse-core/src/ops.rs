@@ -17,3 +17,5 @@ pub mod status;
 pub mod tokens;
 pub mod unclaimed;
 pub mod usage;
+
+pub(crate) use evict::look_again;

@@ -23,7 +23,7 @@ use pulse_core::{
     plane::{Answer, ControlPlane},
     registry,
     secret::Secret,
-    store::{SharedStore, memory::MemoryStore},
+    store::{SharedStore, memory::MemoryStore, testing::faulty::FaultyStore},
     time::{ManualClock, Timestamp},
     wire::Incoming,
 };
@@ -114,6 +114,22 @@ impl TestPlane {
     /// A plane over a store, with randomness from `seed`: two planes over one store need two seeds.
     pub async fn over(store: SharedStore, seed: u64) -> Result<Self> {
         Self::with(store, seed, settings(), secrets(), Outbound::new(loopback_only()), true).await
+    }
+
+    /// A plane over an empty memory store that can be told to fail or to stand still.
+    pub async fn over_faulty_store() -> (Arc<FaultyStore>, Self) {
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        let plane = Self::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+        (store, plane)
+    }
+
+    /// The same, and another plane on what is in that store, for which it goes on.
+    pub async fn two_over_faulty_store() -> (Arc<FaultyStore>, Self, Self) {
+        let inner: SharedStore = Arc::new(MemoryStore::new());
+        let store = Arc::new(FaultyStore::new(Arc::clone(&inner)));
+        let plane = Self::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+        let other = Self::over(inner, 2).await.expect("a second plane on the same store");
+        (store, plane, other)
     }
 
     /// A plane over an empty memory store in a network that the test made up.

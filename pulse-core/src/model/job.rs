@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     entropy::Entropy,
-    id::{JobId, ProjectId},
+    id::{BanId, JobId, ProjectId},
     media::room::RoomName,
+    model::revocation::SubjectKind,
     time::Timestamp,
 };
 
@@ -25,6 +26,8 @@ pub enum JobKind {
     SettleSession,
     /// Take a participant who may not be there out of a room.
     RemoveParticipant,
+    /// Look once more whom a ban or a revocation puts out.
+    LookAgain,
     /// Take up webhooks without a project, now that the egress or ingress that they name is known.
     AdoptUnclaimed,
     /// End the deliveries of an endpoint that was deleted.
@@ -55,6 +58,18 @@ pub enum JobDetail {
     None,
     /// For [`JobKind::RemoveParticipant`], whose target is the project.
     Removal(Removal),
+    /// For [`JobKind::LookAgain`], whose target is the project.
+    Ban {
+        /// The ban.
+        id: BanId,
+    },
+    /// For [`JobKind::LookAgain`], whose target is the project.
+    Revocation {
+        /// What was revoked.
+        kind: SubjectKind,
+        /// Which.
+        value: String,
+    },
     /// For [`JobKind::AdoptUnclaimed`], whose target is the egress or ingress.
     Adoption {
         /// Which LiveKit.

@@ -108,10 +108,8 @@ impl Operation for CreateBan {
             take_place(cx, project, &mut batch).await?;
             ban.insert_into(&mut batch)?;
         }
-        let there = cx.parts.intervals.open_of_identity(project, self.identity.as_str(), evict::MAX_REMOVALS).await?;
-        let hit = |connection: &&_| evict::is_guest(connection) && is_from(connection, self.room_name.as_ref());
-        let there: Vec<_> = there.iter().filter(hit).cloned().collect();
-        let removed = evict::remove(cx, &there, "banned", &mut batch).await?;
+        let call = (cx.now, cx.call.request_id.as_str());
+        let removed = evict::remove(cx.parts, evict::Cause::Ban(&ban), call, &mut batch).await?;
         let trail = trail(tenant, existing.as_ref(), Some(&ban));
         Ok(Planned::write(ban, batch, trail).touching("participants", removed))
     }
@@ -132,11 +130,6 @@ async fn take_place(cx: &Cx<'_>, project: ProjectId, batch: &mut Batch) -> Resul
     }
     Err(Error::new(Code::Conflict, format!("the project has {MAX_BANS} bans, the most it can have"))
         .hint("Delete bans that are not needed, or give bans an end."))
-}
-
-/// Whether the connection is in the room; in any when there is none.
-fn is_from(connection: &crate::model::interval::Interval, room: Option<&RoomName>) -> bool {
-    room.is_none_or(|room| connection.room.as_ref() == Some(room))
 }
 
 /// List the bans of the project, newest first.

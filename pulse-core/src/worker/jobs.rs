@@ -15,7 +15,7 @@ use crate::{
         organization::Organization,
         project::{Project, ProjectState},
     },
-    ops::projects::revived,
+    ops::{look_again, projects::revived},
     pipeline::Pipeline,
     plane::ControlPlane,
     reconcile::lease_of,
@@ -36,6 +36,7 @@ pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
         JobKind::PurgeProject => purge_project(plane, parse(&job.target_id)?, job).await,
         JobKind::SettleSession => ingest::settle_session(plane, parse(&job.target_id)?).await,
         JobKind::RemoveParticipant => ingest::remove(plane, job).await,
+        JobKind::LookAgain => look_again(plane.parts(), job).await,
         JobKind::AdoptUnclaimed => ingest::adopt(&pipeline.ingest, job).await,
         JobKind::CancelDeliveries => cancel_if_gone(plane.parts(), parse(&job.target_id)?).await,
     }

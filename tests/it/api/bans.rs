@@ -1,6 +1,6 @@
 //! How many bans a project can have: the bound holds whatever is made at once, and what has ended takes no place.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pulse_core::{
     error::Code,
@@ -8,10 +8,8 @@ use pulse_core::{
     model::ban::{Ban, MAX_BANS},
     repo::Document as _,
     store::{
-        Batch, CommitMode, SharedStore,
-        memory::MemoryStore,
-        schema,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        Batch, CommitMode, schema,
+        testing::faulty::{CallKind, Fault},
     },
     time::Timestamp,
 };
@@ -53,21 +51,12 @@ async fn count(t: &TestPlane, c: &Customer) -> u64 {
     t.store.count(&schema::BANS, "project", &[project], 2 * MAX_BANS).await.expect("counts")
 }
 
-/// Two planes over one store: the first one's next commit waits until the second has done what it does.
-async fn two_planes() -> (Arc<FaultyStore>, TestPlane, TestPlane) {
-    let inner: SharedStore = Arc::new(MemoryStore::new());
-    let store = Arc::new(FaultyStore::new(Arc::clone(&inner)));
-    let slow = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
-    let quick = TestPlane::over(inner, 2).await.expect("a second plane on the same store");
-    (store, slow, quick)
-}
-
 #[tokio::test]
 async fn bans_that_are_made_at_once_do_not_exceed_the_bound() {
     let never = Timestamp::from_secs(4_000_000_000);
     // Before anything was counted, and when one ban was.
     for counted in [0, 1] {
-        let (store, slow, quick) = two_planes().await;
+        let (store, slow, quick) = TestPlane::two_over_faulty_store().await;
         let c = slow.customer("a").await;
         seed(&slow, &c, MAX_BANS - 1 - counted, never).await;
         if counted == 1 {

@@ -1,6 +1,6 @@
 //! Safe retries by `Idempotency-Key`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pulse_core::{
     error::Code,
@@ -9,9 +9,8 @@ use pulse_core::{
     plane::Answer,
     secret::Secret,
     store::{
-        memory::MemoryStore,
         schema,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
 };
 use pulse_tests::plane::{TestPlane, operator};
@@ -69,8 +68,7 @@ async fn a_race_with_one_key_makes_one_project() {
 
 #[tokio::test]
 async fn the_loser_of_a_race_gets_the_winners_answer_even_when_its_own_plan_fails() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let c = t.customer("a").await;
     let id = c.id().to_string();
     let body = json!({ "name": "manager", "scopes": ["keys:write"] }).to_string();

@@ -1,15 +1,12 @@
 //! What callers learn of the installation itself.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pulse_core::{
     Error,
     error::Code,
     openapi, registry,
-    store::{
-        memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
-    },
+    store::testing::faulty::{CallKind, Fault},
     wire::Incoming,
 };
 use pulse_tests::plane::{TestPlane, operator};
@@ -17,8 +14,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn the_status_is_probed_once_for_all_who_ask() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let pings = || store.calls(CallKind::Ping);
     let before = pings();
     let ask = async || t.send(&operator(), "status.get", &[], "", "").await.expect("answers");
@@ -31,8 +27,7 @@ async fn the_status_is_probed_once_for_all_who_ask() {
 
 #[tokio::test]
 async fn the_status_does_not_wait_for_a_store_that_stands_still() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     store.plan(Fault::Stall { call: CallKind::Ping, nth: 1 });
     let operator = operator();
     let status = t.send(&operator, "status.get", &[], "", "");

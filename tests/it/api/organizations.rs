@@ -7,8 +7,7 @@ use pulse_core::{
     model::organization::Plan,
     store::{
         SharedStore,
-        memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
     worker,
 };
@@ -163,8 +162,7 @@ async fn a_project_whose_name_was_taken_meanwhile_stays_deleted_and_is_purged_in
 
 #[tokio::test]
 async fn a_restoration_in_the_middle_of_a_purge_ends_it() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     // Its clock is behind, as another machine's may be: there the time of the purge has not come.
     let behind = TestPlane::over(Arc::clone(&store) as SharedStore, 2).await.expect("a second plane on the same store");
     let a = t.customer("a").await;

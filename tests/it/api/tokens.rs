@@ -10,8 +10,7 @@ use pulse_core::{
     secret::Secret,
     store::{
         Batch, CommitMode,
-        memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
 };
 use pulse_tests::plane::{Customer, LIVEKIT_KEY, LIVEKIT_SECRET, TestPlane, operator};
@@ -368,8 +367,7 @@ async fn a_token_that_is_named_is_revoked_whatever_clock_made_it() {
 
 #[tokio::test]
 async fn two_revocations_of_one_subject_at_once_both_hold() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as _, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let c = t.customer("a").await;
     let revoke = |caller| {
         let (plane, call) = (Arc::clone(&t.plane), t.call(caller));

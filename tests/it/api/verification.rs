@@ -12,7 +12,7 @@ use pulse_core::{
     store::{
         SharedStore,
         memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
     worker,
 };
@@ -135,8 +135,7 @@ async fn a_revocation_reaches_another_process_on_the_same_store() {
 
 #[tokio::test]
 async fn cached_keys_are_not_trusted_when_the_store_cannot_be_followed() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let c = t.customer("a").await;
     store.plan(Fault::FailBefore { call: CallKind::Generation, nth: 1 });
     t.clock.advance(MAX_STALE);
@@ -181,8 +180,7 @@ async fn what_was_used_under_the_previous_pepper_is_brought_under_the_current_on
 
 #[tokio::test]
 async fn a_use_that_could_not_be_recorded_is_recorded_later() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let keys = [t.customer("a").await, t.customer("b").await];
     store.plan(Fault::FailBefore { call: CallKind::Commit, nth: 1 });
     assert_eq!(refused(worker::record_uses(&t.plane).await), Code::StoreUnavailable);
@@ -195,8 +193,7 @@ async fn a_use_that_could_not_be_recorded_is_recorded_later() {
 
 #[tokio::test]
 async fn many_who_ask_for_one_unknown_key_cost_one_look_into_the_store() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let unknown = generate(Environment::Live, &SeededEntropy::new(7)).secret;
     store.plan(Fault::Stall { call: CallKind::Find, nth: 1 });
     let before = store.calls(CallKind::Find);

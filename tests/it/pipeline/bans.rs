@@ -7,6 +7,7 @@ use pulse_core::{
     media::testing::{Course, person},
     media::{engine::EngineError, token::decode_unverified},
     ops::keys::CreateKey,
+    store::testing::faulty::{CallKind, Fault},
     time::Timestamp,
 };
 use pulse_tests::plane::{Customer, START, TestPlane};
@@ -243,4 +244,43 @@ async fn who_is_connected_with_a_revoked_token_is_put_out_and_nobody_else() {
         assert_eq!(removed(&t), hit, "{body}");
         assert!(connection(&t, "PA_4").await.is_open());
     }
+}
+
+#[tokio::test]
+async fn who_was_let_in_in_the_moment_of_the_ban_is_put_out_when_it_is_looked_again() {
+    for (operation, body) in
+        [("bans.create", json!({ "identity": "mallory" })), ("tokens.revoke", json!({ "all": true }))]
+    {
+        let (store, t) = TestPlane::over_faulty_store().await;
+        let c = t.customer("acme").await;
+        let room = room_with(&t, &c, "daily", &[]).await;
+        store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
+        let joins = room.joined("PA_1", "mallory", at(0));
+        let (joined, ()) = tokio::join!(t.livekit_says(&joins), async {
+            store.until_stalled().await;
+            t.send(&c.caller, operation, &[], "", &body.to_string()).await.expect("made");
+            store.release();
+        });
+        joined.expect("taken in");
+        t.engine.put_room(&room.sid, &room.name(), at(0), vec![person("PA_1", "mallory", at(0))]);
+        work(&t).await;
+        assert!(removed(&t).is_empty(), "neither saw the other");
+        t.advance(Duration::from_secs(5)).await;
+        work(&t).await;
+        assert_eq!(removed(&t), ["mallory"], "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_ban_that_was_lifted_puts_nobody_out_when_it_is_looked_again() {
+    let t = TestPlane::new().await;
+    let c = t.customer("acme").await;
+    let room = room_with(&t, &c, "daily", &[]).await;
+    let made = ban(&t, &c, json!({ "identity": "mallory" })).await.expect("bans");
+    t.send(&c.caller, "bans.delete", &[("id", made["id"].as_str().expect("an id"))], "", "").await.expect("lifts");
+    t.livekit_says(&room.joined("PA_1", "mallory", at(1))).await.expect("taken in");
+    t.engine.put_room(&room.sid, &room.name(), at(0), vec![person("PA_1", "mallory", at(1))]);
+    t.advance(Duration::from_secs(5)).await;
+    work(&t).await;
+    assert!(removed(&t).is_empty());
 }

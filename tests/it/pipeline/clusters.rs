@@ -20,7 +20,7 @@ use pulse_core::{
         Scan, SharedStore,
         memory::MemoryStore,
         schema,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
     time::Timestamp,
 };
@@ -127,8 +127,7 @@ async fn a_look_at_a_livekit_that_hangs_ends_within_its_lease_and_the_next_ones_
 
 #[tokio::test]
 async fn a_livekit_that_answers_slowly_is_apart_from_the_others_until_it_is_quick() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     tenant(&t, "one").await;
     t.clock.set(at(60));
     store.plan(Fault::Stall { call: CallKind::Get, nth: 1 });
@@ -358,10 +357,7 @@ async fn a_customers_livekit_that_shows_ever_new_things_fills_the_store_only_slo
 
 #[tokio::test]
 async fn a_livekit_that_was_given_back_meanwhile_is_not_forgotten() {
-    let others: SharedStore = Arc::new(MemoryStore::new());
-    let store = Arc::new(FaultyStore::new(Arc::clone(&others)));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
-    let other = TestPlane::over(others, 2).await.expect("a plane");
+    let (store, t, other) = TestPlane::two_over_faulty_store().await;
     let customer = t.customer("acme").await;
     bring(&t, customer.id()).await;
     let gone = json!({ "livekit_url": null, "livekit_api_key": null, "livekit_api_secret": null });

@@ -1,16 +1,12 @@
 //! Who knocks at the door of a project's own LiveKit, and what that may cost.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pulse_core::{
     error::Code,
     id::ProjectId,
     ingest::{Accepted, Door},
-    store::{
-        SharedStore,
-        memory::MemoryStore,
-        testing::faulty::{CallKind, FaultyStore},
-    },
+    store::testing::faulty::CallKind,
     time::Timestamp,
 };
 use pulse_tests::{
@@ -37,8 +33,7 @@ fn signed(body: &str, at: Timestamp) -> String {
 
 #[tokio::test]
 async fn knocking_at_doors_of_no_project_hardly_costs_the_store_anything() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let nobody = ProjectId::new(t.plane.parts().clock.now(), t.plane.parts().entropy.as_ref());
     let before = store.calls(CallKind::Get);
     for garbage in ["", "Bearer x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {

@@ -14,7 +14,7 @@ use pulse_core::{
     store::{
         Scan, SharedStore,
         memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        testing::faulty::{CallKind, Fault},
     },
     time::Timestamp,
 };
@@ -443,10 +443,7 @@ async fn of_a_crowd_that_has_just_come_so_many_are_remembered_and_no_more() {
 
 #[tokio::test]
 async fn who_is_recorded_while_the_room_ends_ends_with_it() {
-    let others: SharedStore = Arc::new(MemoryStore::new());
-    let store = Arc::new(FaultyStore::new(Arc::clone(&others)));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
-    let other = TestPlane::over(others, 2).await.expect("a plane");
+    let (store, t, other) = TestPlane::two_over_faulty_store().await;
     let room = told(&t).await;
     show(&t, &room, vec![alice(), person("PA_2", "bob", at(25))]);
     rounds_at(&t, [30]).await;

@@ -1,16 +1,14 @@
 //! A store whose reads stand still while a webhook is taken in: LiveKit is answered in time, and what it tells again is
 //! recorded once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pulse_core::{
     error::Code,
     ingest::{Accepted, RETRY_AFTER_SECONDS},
     store::{
-        SharedStore, Store as _,
-        memory::MemoryStore,
-        schema,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        Store as _, schema,
+        testing::faulty::{CallKind, Fault},
     },
 };
 use pulse_tests::plane::TestPlane;
@@ -23,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Tells of an event while the store's `nth` read of that kind stands still; whether there was such a read.
 async fn told_while_a_read_stands_still(call: CallKind, nth: u64) -> bool {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let customer = t.customer("acme").await;
     let event = joined(&t, &customer, 1);
     // Nothing is known of the project that need not be read.

@@ -90,8 +90,7 @@ async fn a_retention_that_was_shortened_holds_for_what_is_stored_and_one_that_wa
 
 /// A plane over a store that counts its calls, with so many old events.
 async fn with_old_events(count: usize) -> (Arc<FaultyStore>, TestPlane) {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let customer = t.customer("acme").await;
     for n in 0..count {
         t.livekit_says(&joined(&t, &customer, n)).await.expect("taken in");

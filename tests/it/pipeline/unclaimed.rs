@@ -11,9 +11,8 @@ use pulse_core::{
     },
     repo::Document as _,
     store::{
-        Batch, CommitMode, SharedStore, Store as _,
-        memory::MemoryStore,
-        testing::faulty::{CallKind, Fault, FaultyStore},
+        Batch, CommitMode, Store as _,
+        testing::faulty::{CallKind, Fault},
     },
 };
 use pulse_tests::plane::{START, TestPlane};
@@ -115,8 +114,7 @@ async fn everything_that_waits_is_adopted_and_what_cannot_be_read_is_passed_by()
 
 #[tokio::test]
 async fn an_event_whose_egress_becomes_known_while_it_is_kept_is_adopted() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let customer = t.customer("acme").await;
     let room = Room::new(&customer, "standup", "RM_1", START);
     store.plan(Fault::Stall { call: CallKind::Commit, nth: 1 });
@@ -135,8 +133,7 @@ async fn an_event_whose_egress_becomes_known_while_it_is_kept_is_adopted() {
 
 #[tokio::test]
 async fn no_more_than_ten_thousand_are_kept_and_they_are_not_counted_for_every_one() {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let t = TestPlane::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+    let (store, t) = TestPlane::over_faulty_store().await;
     let room = Room::new(&t.customer("acme").await, "standup", "RM_1", START);
     t.livekit_says(&update(&room, "EG_0", 0)).await.expect("taken in");
     let model = t.plane.parts().unclaimed.oldest(1).await.expect("reads").remove(0).doc;

@@ -20,10 +20,7 @@ use crate::{
         text::Note,
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
-    ops::{
-        diff::target,
-        evict::{self, MAX_REMOVALS, is_hit},
-    },
+    ops::{diff::target, evict},
     repo::{Document, revocations::StoredRevocation},
     store::Batch,
     time::Timestamp,
@@ -144,9 +141,8 @@ impl Operation for RevokeTokens {
                 StoredRevocation { revocation: revocation.clone(), version: old.version }.replace_in(&mut batch)?;
             }
         }
-        let there =
-            cx.parts.intervals.open_that(project_id, |connection| is_hit(connection, &revocation), MAX_REMOVALS);
-        let removed = evict::remove(cx, &there.await?, "revoked", &mut batch).await?;
+        let (cause, call) = (evict::Cause::Revocation(&revocation), (cx.now, cx.call.request_id.as_str()));
+        let removed = evict::remove(cx.parts, cause, call, &mut batch).await?;
         let targets = vec![
             target("revocation", revocation.id, None),
             target("project", project_id, Some(tenant.project.name.to_string())),
