@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pulse_core::config::without_credentials;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -198,8 +199,8 @@ impl Target {
     /// The place, as it may be shown.
     pub fn describe(&self) -> String {
         match &self.place {
-            Place::Server(url) => url.as_str().trim_end_matches('/').to_owned(),
-            Place::Store(Some(store)) => without_password(store),
+            Place::Server(url) => without_credentials(url.as_str().trim_end_matches('/')),
+            Place::Store(Some(store)) => without_credentials(store),
             Place::Store(None) => "store of the settings".to_owned(),
         }
     }
@@ -211,13 +212,13 @@ pub fn explain(global: &Global, env: &Env) -> Vec<Considered> {
         Profile::of(env).ok().and_then(|profile| profile.contexts().ok()).and_then(|contexts| contexts.default);
     let local = global
         .local
-        .then(|| global.store.as_deref().map_or_else(|| "the store of the settings".to_owned(), without_password));
+        .then(|| global.store.as_deref().map_or_else(|| "the store of the settings".to_owned(), without_credentials));
     let rules = [
-        ("--server", global.server.clone()),
+        ("--server", global.server.as_deref().map(shown_server)),
         ("--local [--store]", local),
         ("--context", global.context.clone()),
-        ("PULSE_SERVER", env.get("PULSE_SERVER").map(str::to_owned)),
-        ("PULSE_STORE", env.get("PULSE_STORE").map(without_password)),
+        ("PULSE_SERVER", env.get("PULSE_SERVER").map(shown_server)),
+        ("PULSE_STORE", env.get("PULSE_STORE").map(without_credentials)),
         (FOLDER_FILE, folder_file().map(|path| path.display().to_string())),
         ("default context", default),
     ];
@@ -246,12 +247,11 @@ fn beside(store: &str, folder: &Path) -> String {
     }
 }
 
-/// A store's text without the password that a connection string may have.
-pub fn without_password(store: &str) -> String {
-    match store.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, rest)) => format!("{scheme}://<set>@{rest}"),
-        None => store.to_owned(),
-    }
+/// What names a server, as it may be shown before anybody has looked whether it does: in a text that is no URL, credentials
+/// can stand anywhere.
+pub fn shown_server(text: &str) -> String {
+    let may_hold_some = !text.contains("://") && text.contains(['@', '?']);
+    if may_hold_some { "<set>".to_owned() } else { without_credentials(text) }
 }
 
 #[cfg(test)]
@@ -278,8 +278,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_string_is_shown_without_its_password() {
-        assert_eq!(without_password("mongodb://u:p@h:1/db"), "mongodb://<set>@h:1/db");
-        assert_eq!(without_password("sqlite:/a/b"), "sqlite:/a/b");
+    fn what_is_shown_of_a_target_holds_no_credentials() {
+        let store = "mongodb://u:hush@h:1/db?tlsCertificateKeyFilePassword=hush".to_owned();
+        let global = Global { local: true, store: Some(store), ..Global::default() };
+        let target = Target::resolve(&global, &Env::default()).expect("a target");
+        assert_eq!(target.describe(), "mongodb://<set>@h:1/db?tlsCertificateKeyFilePassword=<set>");
+        for (text, shown) in [
+            ("https://u:hush@h/", "https://<set>@h/"),
+            ("u:hush@h", "<set>"),
+            ("https:u:hush@h", "<set>"),
+            ("h?token=hush", "<set>"),
+            ("pulse.example:8080", "pulse.example:8080"),
+        ] {
+            assert_eq!(shown_server(text), shown);
+        }
     }
 }

@@ -22,6 +22,7 @@ use ipnet::IpNet;
 pub use files::{env_file, toml};
 pub use report::{check_table, markdown};
 pub use table::{Kind, Setting, TABLE, Use, setting};
+pub use value::without_credentials;
 
 use crate::{
     boot::{EmbeddedFiles, GivenSecrets},
@@ -85,6 +86,12 @@ impl Sources {
         value::networks(text)
             .map(AddressPolicy::only)
             .map_err(|detail| vec![ConfigFault::new(name, Some(source), detail)])
+    }
+
+    /// The files of the certificate chain and of its private key, when both are named.
+    pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
+        let path = |name| self.get(name).map(|(_, text)| PathBuf::from(text));
+        path("PULSE_TLS_CERT").zip(path("PULSE_TLS_KEY"))
     }
 
     /// The strongest value of a name.
@@ -354,7 +361,20 @@ impl<'a> Resolver<'a> {
         if dev && matches!(settings.store, StoreLocation::Mongo { .. }) {
             self.fault("PULSE_DEV", "starts with SQLite or in memory only");
         }
+        if settings.https && self.hears_of_no_tls() {
+            self.fault(
+                "PULSE_HTTPS",
+                "needs PULSE_TRUSTED_PROXIES, which name what takes TLS off in front, or PULSE_TLS_CERT and PULSE_TLS_KEY: without them every request is refused",
+            );
+        }
         settings
+    }
+
+    /// Whether nothing could tell that a request came over TLS. Values with faults of their own count as something.
+    fn hears_of_no_tls(&self) -> bool {
+        let proxies = self.given("PULSE_TRUSTED_PROXIES").map_or(Ok(Vec::new()), value::networks);
+        let own = self.given("PULSE_TLS_CERT").or_else(|| self.given("PULSE_TLS_KEY"));
+        own.is_none() && proxies.is_ok_and(|proxies| proxies.is_empty())
     }
 
     fn store(&self, data: &std::path::Path) -> StoreLocation {
@@ -386,12 +406,11 @@ impl<'a> Resolver<'a> {
 
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
         match (self.given("PULSE_TLS_CERT"), self.given("PULSE_TLS_KEY")) {
-            (Some(chain), Some(key)) => return Some((chain.into(), key.into())),
             (Some(_), None) => self.fault("PULSE_TLS_KEY", "is needed with PULSE_TLS_CERT"),
             (None, Some(_)) => self.fault("PULSE_TLS_CERT", "is needed with PULSE_TLS_KEY"),
-            (None, None) => {}
+            (Some(_), Some(_)) | (None, None) => {}
         }
-        None
+        self.sources.tls_files()
     }
 
     fn livekit(&mut self) -> Signer {

@@ -20,9 +20,11 @@ pub mod document;
 pub mod memory;
 pub mod mongo;
 pub mod schema;
+pub mod soundness;
 pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timing;
 
 use std::{fmt, sync::Arc};
 
@@ -30,6 +32,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use schema::Collection;
+pub use timing::CommitObserver;
 
 use crate::{error::Result, time::Timestamp};
 

@@ -1,4 +1,5 @@
-//! Collects the settings: the only place of the daemon that reads the environment, and the files that flags name.
+//! Collects the settings: the only place of the daemon that reads the environment, and the files that flags name. A start
+//! and `--check` look at the files of TLS, too, and tell their faults together with all others.
 
 use std::{
     collections::BTreeMap,
@@ -11,20 +12,35 @@ use pulse_core::{
     error::Result,
 };
 
-use crate::{args::Invocation, terminal};
+use crate::{args::Invocation, server::tls::Tls, terminal};
 
 type Values = BTreeMap<String, String>;
 
-/// The settings of this invocation; all faults in one error.
-pub fn settings(invocation: &Invocation) -> Result<Settings> {
-    resolve(invocation).map_err(|faults| config::faults_error(&faults))
+/// What a daemon starts with.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct Start {
+    /// The settings.
+    pub settings: Settings,
+    /// The certificate, when they name one.
+    pub tls: Option<Tls>,
 }
 
-/// `--check`: shows every setting, or every fault (exit code 2).
+/// The settings of this invocation without a look at the files of TLS; all faults in one error.
+pub fn settings(invocation: &Invocation) -> Result<Settings> {
+    let (sources, faults) = sources(invocation);
+    resolve(&sources, faults).map_err(|faults| config::faults_error(&faults))
+}
+
+/// What this invocation starts with; all faults in one error.
+pub fn start(invocation: &Invocation) -> Result<Start> {
+    prepare(invocation).map_err(|faults| config::faults_error(&faults))
+}
+
+/// `--check`: shows every setting, or every fault of a start (exit code 2).
 pub fn check(invocation: &Invocation) -> ExitCode {
-    match resolve(invocation) {
-        Ok(settings) => {
-            terminal::show(&config::check_table(&settings));
+    match prepare(invocation) {
+        Ok(start) => {
+            terminal::show(&config::check_table(&start.settings));
             ExitCode::SUCCESS
         }
         Err(faults) => {
@@ -35,7 +51,17 @@ pub fn check(invocation: &Invocation) -> ExitCode {
     }
 }
 
-fn resolve(invocation: &Invocation) -> Result<Settings, Vec<ConfigFault>> {
+fn prepare(invocation: &Invocation) -> Result<Start, Vec<ConfigFault>> {
+    let (sources, mut faults) = sources(invocation);
+    let tls = sources.tls_files().and_then(|(chain, key)| {
+        let loaded = Tls::load((&chain, &key));
+        loaded.map_err(|found| faults.extend(found)).ok()
+    });
+    Ok(Start { settings: resolve(&sources, faults)?, tls })
+}
+
+/// Everything that says something about a setting, with what is wrong with it on its own.
+fn sources(invocation: &Invocation) -> (Sources, Vec<ConfigFault>) {
     let mut faults = Vec::new();
     let mut file = |path: Option<&Path>, kind, parse: fn(&str) -> Result<Values, Vec<ConfigFault>>| {
         path.map_or_else(Values::new, |path| {
@@ -52,8 +78,19 @@ fn resolve(invocation: &Invocation) -> Result<Settings, Vec<ConfigFault>> {
         .with(SourceKind::Environment, environment(&mut faults))
         .with(SourceKind::EnvFile, env_file)
         .with(SourceKind::ConfigFile, config_file);
-    let settings = Settings::resolve(&sources).map_err(|found| [faults.clone(), found].concat())?;
-    if faults.is_empty() { Ok(settings) } else { Err(faults) }
+    (sources, faults)
+}
+
+/// The settings, when neither they nor their sources have a fault.
+fn resolve(sources: &Sources, mut faults: Vec<ConfigFault>) -> Result<Settings, Vec<ConfigFault>> {
+    match Settings::resolve(sources) {
+        Ok(settings) if faults.is_empty() => Ok(settings),
+        Ok(_) => Err(faults),
+        Err(found) => {
+            faults.extend(found);
+            Err(faults)
+        }
+    }
 }
 
 fn read(

@@ -45,9 +45,9 @@ fn run(invocation: &args::Invocation) -> Result<ExitCode> {
         Command::Check => return Ok(config::check(invocation)),
         Command::Serve => {}
     }
-    let settings = config::settings(invocation)?;
-    let log = logging::start(&settings);
-    let result = lifecycle::serve(invocation, settings, &log);
+    let start = config::start(invocation)?;
+    let log = logging::start(&start.settings);
+    let result = lifecycle::serve(invocation, start, &log);
     log.flush();
     result.map(|()| ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ mod notify;
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use pulse_core::{
-    config::{Settings, StoreLocation},
+    config::{Settings, StoreLocation, faults_error},
     deliver::dispatch::STOPS_WITHIN,
     error::{Code, Error, Result},
     fault,
@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Invocation,
     boot::{self, Booted},
-    config, dev,
+    config::{self, Start},
+    dev,
     http::App,
     logging::Log,
     server::{Server, tls::Tls},
@@ -36,24 +37,25 @@ const RELOADED: [&str; 2] = ["PULSE_LOG", "CORS_ORIGINS"];
 const WORKERS_TIME: Duration = STOPS_WITHIN.saturating_add(Duration::from_secs(1));
 
 /// Serves until a signal ends it.
-pub fn serve(invocation: &Invocation, settings: Settings, log: &Log) -> Result<()> {
+pub fn serve(invocation: &Invocation, start: Start, log: &Log) -> Result<()> {
     if fault::COMPILED {
         config::fault_file().into_iter().for_each(fault::arm);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::internal)?;
-    let result = runtime.block_on(run(invocation, settings, log));
+    let result = runtime.block_on(run(invocation, start, log));
     // What still blocks a thread now (a read of a store that hangs) is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(invocation: &Invocation, settings: Settings, log: &Log) -> Result<()> {
+async fn run(invocation: &Invocation, start: Start, log: &Log) -> Result<()> {
+    let Start { settings, tls } = start;
     // Before anything else: a signal during the start ends the process in order, too.
     let mut signals = Signals::new()?;
     let Booted { plane, lock } = boot::boot(&settings).await?;
     let pipeline = Pipeline::new(Arc::clone(&plane));
     let app = App::new(Arc::clone(&pipeline), &settings);
-    let server = Server::bind(&settings, Arc::clone(&app)).await?;
+    let server = Server::bind(&settings, Arc::clone(&app), tls).await?;
     let url = server.url()?;
     if settings.dev {
         dev::prepare(&plane, &settings, &url).await?;
@@ -188,8 +190,8 @@ impl Reload<'_> {
         if let (Some(tls), Some((chain, key))) = (&self.tls, &old.tls) {
             match tls.reload((chain, key)) {
                 Ok(()) => tracing::info!("the TLS certificate was read again"),
-                Err(error) => {
-                    tracing::error!(cause = ?error.cause().map(ToString::to_string), "the TLS certificate stays: {}", error.message());
+                Err(faults) => {
+                    tracing::error!("the TLS certificate stays: {}", faults_error(&faults).message());
                 }
             }
         }

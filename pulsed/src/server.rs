@@ -65,9 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address of the settings.
-    pub async fn bind(settings: &Settings, app: Arc<App>) -> Result<Self> {
-        let tls = settings.tls.as_ref().map(|(chain, key)| Tls::load((chain, key))).transpose()?.map(Arc::new);
+    /// Binds the address of the settings, to speak TLS there when there is a certificate.
+    pub async fn bind(settings: &Settings, app: Arc<App>, tls: Option<Tls>) -> Result<Self> {
         let listener = TcpListener::bind(settings.listen).await.map_err(|cause| {
             Error::new(Code::Misconfigured, format!("{} cannot be listened on", settings.listen))
                 .hint("Choose another address with --listen; port 0 takes any free port.")
@@ -76,7 +75,7 @@ impl Server {
         Ok(Self {
             listener,
             app,
-            tls,
+            tls: tls.map(Arc::new),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             connections: Arc::new(Semaphore::new(settings.max_connections)),

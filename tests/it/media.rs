@@ -9,7 +9,7 @@ use pulse_tests::{
         livekit::LiveKit,
         python::{Join, Media},
     },
-    plane::TestPlane,
+    plane::{TestPlane, operator},
 };
 use serde_json::{Value, json};
 
@@ -117,6 +117,31 @@ async fn a_token_of_one_project_cannot_meet_another_project_in_a_room_of_the_sam
     assert_ne!(a_in.room_sid, b_in.room_sid, "two projects met in one room");
     assert_eq!(b_in.subscribed, [], "one project heard another");
     assert_eq!(a_in.disconnect_reason.as_deref(), Some("CLIENT_INITIATED"), "the same identity elsewhere put it out");
+}
+
+#[tokio::test]
+async fn a_token_with_the_ceiling_of_its_preset_joins_and_shows_it_to_nobody() {
+    let livekit = LiveKit::shared().await;
+    let t = TestPlane::signing_for(livekit).await;
+    t.clock.set(SystemClock::new().now());
+    pulse_core::worker::follow(&t.plane).await.expect("follows");
+    let a = t.customer("a").await;
+    let guest =
+        json!({ "can_publish": false, "can_subscribe": true, "can_publish_data": false, "max_ttl_seconds": 3600 });
+    let presets = json!({ "token_presets": { "guest": guest } });
+    let id = a.id().to_string();
+    t.send(&operator(), "projects.update", &[("id", &id)], "", &presets.to_string()).await.expect("updates");
+    let caller = t.login(&a.secret).await.expect("works");
+    let body = json!({ "room_name": "guests", "identity": "guest", "preset": "guest" }).to_string();
+    let made = t.send(&caller, "tokens.create", &[], "", &body).await.expect("creates");
+    let body = json!({ "token": made["token"] }).to_string();
+    let next = t.send(&caller, "tokens.refresh", &[], "", &body).await.expect("refreshes");
+
+    let guest = Join::new(livekit.ws_url(), text(&next, "token")).run().await;
+
+    assert_eq!(guest.error, None, "LiveKit refused the token");
+    let shown: Vec<&str> = guest.attributes.keys().map(String::as_str).collect();
+    assert_eq!(shown, ["pulse.jti", "pulse.project_id"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
+    sync::Arc,
     time::Duration,
 };
 
@@ -58,6 +59,14 @@ impl DaemonOptions {
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// A MongoDB store, and the secrets: there is no file of the store beside which they could be kept.
+    #[must_use]
+    pub fn over_mongodb(self, uri: impl Into<String>) -> Self {
+        self.env("PULSE_STORE", uri)
+            .env("API_KEY_PEPPER", "a-pepper-of-the-daemons-over-mongodb")
+            .env("PULSE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     }
 
     /// Lets no file of the daemon grow beyond so many blocks of 512 bytes.
@@ -201,7 +210,8 @@ impl Daemon {
 
     /// A client for it.
     pub fn client(&self) -> Client {
-        Client { http: http_client(), url: self.url.clone(), token: self.admin_token.clone() }
+        let (http, secrets) = (http_client().build().expect("a client can be made"), Arc::new(self.process.secrets()));
+        Client { http, url: self.url.clone(), token: self.admin_token.clone(), secrets }
     }
 
     /// Asks it to end and waits for that.
@@ -220,9 +230,9 @@ impl Daemon {
     }
 }
 
-fn http_client() -> reqwest::Client {
+fn http_client() -> reqwest::ClientBuilder {
     pulse_core::boot::open::install_cryptography();
-    reqwest::Client::builder().no_proxy().timeout(READY).build().expect("a client can be made")
+    reqwest::Client::builder().no_proxy().timeout(READY)
 }
 
 /// An HTTP client that is the operator unless told otherwise.
@@ -231,11 +241,15 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
+    /// What no answer may have in it.
+    secrets: Arc<Secrets>,
 }
 
 /// What came back.
 #[derive(Debug)]
 pub struct Answered {
+    /// In which version of HTTP.
+    pub version: reqwest::Version,
     /// The status.
     pub status: u16,
     /// The headers.
@@ -271,6 +285,13 @@ impl Client {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
+    /// The same client over HTTP/2 in the clear, by prior knowledge.
+    #[must_use]
+    pub fn over_http_2(&self) -> Self {
+        let http = http_client().http2_prior_knowledge().build().expect("a client can be made");
+        Self { http, ..self.clone() }
+    }
+
     /// A request with the operator's token.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.bare(method, path).bearer_auth(&self.token)
@@ -285,9 +306,11 @@ impl Client {
     /// Sends a request.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answered {
         let response = request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (version, status, headers) = (response.version(), response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap_or_else(|error| panic!("no body: {error:?}"));
-        Answered { status, headers, text }
+        let shown = self.secrets.given_shown_in(&text);
+        assert!(shown.is_empty(), "an answer shows {shown:?}");
+        Answered { version, status, headers, text }
     }
 
     /// Reads as the operator.

@@ -233,10 +233,17 @@ impl Child {
         if text.is_empty() { format!("--- {} wrote nothing ---\n", self.name) } else { text }
     }
 
+    /// The secrets that it was given, and those in the private files of its folder.
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone().and_files(&self.folder)
+    }
+
     /// Looked at when the program has ended, and again when it is dropped: another one may by then write into the same
     /// files.
     fn assert_no_secret(&self) {
-        let secrets = self.secrets.clone().and_files(&self.folder);
+        let secrets = self.secrets();
+        let kept = secrets.kept_in(&self.folder);
+        assert!(kept.is_empty(), "{} keeps secrets in its store: {kept:?}", self.name);
         for (kind, output) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
             let person = self.at_terminal && kind == "stderr";
             let shown = if person { secrets.given_shown_in(&output) } else { secrets.shown_in(&output) };

@@ -1,6 +1,7 @@
 //! What no program under test may write: secrets that it was given, that it made for itself, or that Pulse made with it.
 //!
-//! The harness looks at the output of every program when it ends. The few commands that exist to show a secret say so.
+//! The harness looks at the output of every program when it ends, at the SQLite stores that it leaves in its folder, and at
+//! every answer of a daemon. The few commands that exist to show a secret say so.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,10 +48,7 @@ impl Secrets {
     /// And what stands in the private files beside the stores in `folder` and the folders in it.
     #[must_use]
     pub fn and_files(mut self, folder: &Path) -> Self {
-        let entries =
-            |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let keys = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "keys");
-        for path in entries(folder).flat_map(|path| entries(&path).chain([path]).filter(keys).collect::<Vec<_>>()) {
+        for path in files(folder, &["keys"]) {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             self = self.and(text.lines().filter_map(|line| line.split_once('=')));
         }
@@ -63,12 +61,29 @@ impl Secrets {
         given.chain(MADE.into_iter().filter(|start| shows_made(text, start))).collect()
     }
 
+    /// The SQLite stores in `folder` and the folders in it that hold secrets, with the names of these.
+    pub fn kept_in<'a>(&'a self, folder: &Path) -> Vec<(PathBuf, Vec<&'a str>)> {
+        let kept = |path: PathBuf| {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            (path, self.shown_in(&String::from_utf8_lossy(&bytes)))
+        };
+        files(folder, &["db", "db-wal"]).into_iter().map(kept).filter(|(_, shown)| !shown.is_empty()).collect()
+    }
+
     /// The names of the given secrets alone, for a command that is there to show one that it made.
     pub fn given_shown_in<'a>(&'a self, text: &str) -> Vec<&'a str> {
         let mut shown = self.shown_in(text);
         shown.retain(|name| !MADE.contains(name));
         shown
     }
+}
+
+/// The files with one of these extensions in `folder` and the folders in it.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let wanted =
+        |path: &PathBuf| path.extension().is_some_and(|is| extensions.iter().any(|extension| is == *extension));
+    entries(folder).flat_map(|path| entries(&path).chain([path]).collect::<Vec<_>>()).filter(wanted).collect()
 }
 
 fn shows_made(text: &str, start: &str) -> bool {
@@ -92,6 +107,19 @@ mod tests {
         assert_eq!(secrets.shown_in("made whsec_0a"), ["whsec_"]);
         assert_eq!(secrets.shown_in("send pulse_secret_... or pulse_admin_... to 127.0.0.1:8080"), [""; 0]);
         assert_eq!(secrets.given_shown_in(&format!("{KEY} pulse_admin_0a")), ["PULSE_MASTER_KEY"]);
+    }
+
+    #[test]
+    fn secrets_in_a_store_are_found() {
+        let folder = crate::temporary_folder("secrets");
+        std::fs::create_dir(folder.path().join("pulse-data")).expect("it is made");
+        let store = folder.path().join("pulse-data/pulse.db");
+        std::fs::write(&store, [b"\xff\x00{\"key\":\"".as_slice(), KEY.as_bytes(), b"\"}"].concat())
+            .expect("it is written");
+        let secrets = Secrets::default().and([("PULSE_MASTER_KEY", KEY)]);
+        assert_eq!(secrets.kept_in(folder.path()), [(store.clone(), vec!["PULSE_MASTER_KEY"])]);
+        std::fs::write(&store, "sealed").expect("it is written");
+        assert!(secrets.kept_in(folder.path()).is_empty());
     }
 
     #[test]

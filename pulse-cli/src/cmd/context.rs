@@ -1,5 +1,6 @@
 //! `pulse context` and `pulse config`.
 
+use pulse_core::config::without_credentials;
 use serde::Serialize;
 
 use super::DONE;
@@ -33,8 +34,8 @@ fn row(profile: &Profile, all: &Contexts, name: &str, context: &profile::Context
     Ok(Row {
         name: name.to_owned(),
         default: all.default.as_deref() == Some(name),
-        server: context.server.clone(),
-        store: context.store.as_deref().map(target::without_password),
+        server: context.server.as_deref().map(target::shown_server),
+        store: context.store.as_deref().map(without_credentials),
         org: context.org.clone(),
         project: context.project.clone(),
         has_token: profile.token(name)?.is_some(),

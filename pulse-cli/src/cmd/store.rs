@@ -8,7 +8,9 @@ use pulse_core::{
     error::Code,
     plane::{Answer, DryRun},
     secret::Secret,
-    store::{CommitMode, Store as _, mongo::MongoStore, schema::SCHEMA_VERSION, sqlite::maintenance},
+    store::{
+        CommitMode, Store as _, mongo::MongoStore, schema::SCHEMA_VERSION, soundness::CheckReport, sqlite::maintenance,
+    },
 };
 use serde::Serialize;
 
@@ -30,15 +32,6 @@ const RESTORE: View = View::new(&["path", "bytes", "schema_version", "previous"]
 
 /// What a warning before a migration says.
 const OLDER: &str = "Older versions of Pulse cannot open it then.";
-
-/// What a check of a MongoDB store shows.
-#[derive(Serialize)]
-struct Checked {
-    path: String,
-    ok: bool,
-    schema_version: Option<u32>,
-    problems: Vec<String>,
-}
 
 /// What a migration of a MongoDB store shows.
 #[derive(Serialize)]
@@ -64,11 +57,7 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
         check_owner(path)?;
     }
     match (command, &settings.store) {
-        (Store::Check, StoreLocation::Sqlite(path)) => {
-            let report = maintenance::check(path)?;
-            session.printer.document(&CHECK, &report)?;
-            Ok(if report.ok { Exit::Done } else { Exit::Found })
-        }
+        (Store::Check, StoreLocation::Sqlite(path)) => checked(session, &maintenance::check(path)?),
         (Store::Migrate(args), StoreLocation::Sqlite(path)) => {
             if args.dry_run {
                 return foretell(session, &MIGRATE, maintenance::migrate(path, CommitMode::Check)?);
@@ -80,7 +69,7 @@ pub(super) async fn run(session: &Session, command: Store) -> Outcome {
         (Store::Backup(args), StoreLocation::Sqlite(path)) => backup(session, path, &args),
         (Store::Restore(args), StoreLocation::Sqlite(path)) => restore(session, path, &args),
         (Store::Check, StoreLocation::Mongo { uri, database }) => {
-            Mongo::open(&settings, uri, database.as_deref()).await?.check(session)
+            Mongo::open(&settings, uri, database.as_deref()).await?.check(session).await
         }
         (Store::Migrate(args), StoreLocation::Mongo { uri, database }) => {
             Mongo::open(&settings, uri, database.as_deref()).await?.migrate(session, &args).await
@@ -104,6 +93,12 @@ fn settings(session: &Session) -> Result<Settings, Failure> {
 fn foretell(session: &Session, view: &View, result: impl Serialize) -> Outcome {
     session.printer.answer(view, Answer::DryRun(DryRun { dry_run: true, result, effects: BTreeMap::new() }))?;
     DONE
+}
+
+/// Shows what a check found.
+fn checked(session: &Session, report: &CheckReport) -> Outcome {
+    session.printer.document(&CHECK, report)?;
+    Ok(if report.ok { Exit::Done } else { Exit::Found })
 }
 
 fn progress<'a>(session: &'a Session, what: &'static str) -> Progress<'a> {
@@ -160,19 +155,12 @@ impl Mongo {
         Ok(Self { path: store.info().location, found, store })
     }
 
-    /// Says whether it can be used as it is. Nothing is made by looking.
-    fn check(self, session: &Session) -> Outcome {
-        let problem = match self.found {
-            None => Some("there is nothing yet: pulse store migrate, or a start of pulsed, prepares it".to_owned()),
-            Some(old) if old < SCHEMA_VERSION => {
-                Some(format!("the schema has version {old}: pulse store migrate brings it to {SCHEMA_VERSION}"))
-            }
-            Some(_) => None,
-        };
-        let ok = problem.is_none();
-        let problems = Vec::from_iter(problem);
-        session.printer.document(&CHECK, &Checked { path: self.path, ok, schema_version: self.found, problems })?;
-        Ok(if ok { Exit::Done } else { Exit::Found })
+    /// Looks at all of it. Nothing is made by looking.
+    async fn check(self, session: &Session) -> Outcome {
+        let mut bar = progress(session, "check");
+        let report = self.store.check(&mut |done, of| bar.at(done, of)).await;
+        bar.finish();
+        checked(session, &report?)
     }
 
     /// Brings it to this version's schema.

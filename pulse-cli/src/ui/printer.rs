@@ -352,13 +352,17 @@ fn joined(lines: Vec<String>) -> String {
 
 /// So many of something, whose name is in the plural: `1 key`, `2 keys`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
-    let what = what.replace('_', " ");
-    let (first, rest) = what.split_once(' ').unwrap_or((&what, ""));
-    let one = first.strip_suffix("ies").map(|start| format!("{start}y"));
-    match (count, one.or_else(|| first.strip_suffix('s').map(str::to_owned))) {
-        (1, Some(one)) => format!("1 {one} {rest}").trim_end().to_owned(),
-        _ => format!("{count} {what}"),
+    let singular = |word: &str| {
+        let one = word.strip_suffix("ies").map(|start| format!("{start}y"));
+        one.or_else(|| word.strip_suffix('s').map(str::to_owned))
+    };
+    let mut words: Vec<String> = what.split('_').map(str::to_owned).collect();
+    // The first word in the plural: adjectives may stand before it or after it.
+    let plural = words.iter_mut().find_map(|word| singular(word.as_str()).map(|one| (word, one)));
+    if let Some((word, one)) = plural.filter(|_| count == 1) {
+        *word = one;
     }
+    format!("{count} {}", words.join(" "))
 }
 
 #[cfg(test)]
@@ -368,8 +372,12 @@ mod tests {
     #[test]
     fn one_thing_is_not_many() {
         assert_eq!(
-            [counted(1, "keys"), counted(1, "keys_left"), counted(0, "projects")],
-            ["1 key", "1 key left", "0 projects"]
+            [counted(1, "keys"), counted(1, "keys_left"), counted(0, "projects"), counted(1, "live_rooms")],
+            ["1 key", "1 key left", "0 projects", "1 live room"]
+        );
+        assert_eq!(
+            [counted(2, "live_rooms"), counted(1, "deliveries_pending")],
+            ["2 live rooms", "1 delivery pending"]
         );
     }
 }

@@ -14,10 +14,10 @@ use crate::{
     metrics::Metrics,
     secret::Secret,
     store::{
-        SharedStore,
+        CommitObserver, SharedStore,
         memory::MemoryStore,
         mongo::{MongoOptions, MongoStore},
-        sqlite::{CommitObserver, SqliteOptions, SqliteStore, locks::DaemonLock},
+        sqlite::{SqliteOptions, SqliteStore, locks::DaemonLock},
     },
     time::Clock,
 };
@@ -60,15 +60,19 @@ pub fn install_cryptography() {
 
 /// Opens the store that the settings name. It is not prepared yet.
 pub async fn open_store(settings: &Settings, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<OpenStore> {
+    let observer: Arc<dyn CommitObserver> = Arc::new(Observer(metrics.clone()));
     Ok(match &settings.store {
-        StoreLocation::Memory => OpenStore { store: Arc::new(MemoryStore::new()), beside: None, in_memory: true },
+        StoreLocation::Memory => {
+            let store = MemoryStore::new().observed(clock, observer);
+            OpenStore { store: Arc::new(store), beside: None, in_memory: true }
+        }
         StoreLocation::Sqlite(path) => {
             let mut options = SqliteOptions::new(path, clock);
-            options.observer = Some(Arc::new(Observer(metrics.clone())));
+            options.observer = Some(observer);
             OpenStore { store: Arc::new(SqliteStore::open(options)?), beside: Some(path.clone()), in_memory: false }
         }
         StoreLocation::Mongo { uri, database } => {
-            let store = connect_mongo(settings, uri, database.as_deref()).await?;
+            let store = connect_mongo(settings, uri, database.as_deref()).await?.observed(clock, observer);
             OpenStore { store: Arc::new(store), beside: None, in_memory: false }
         }
     })

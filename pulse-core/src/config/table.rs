@@ -154,7 +154,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(WEBHOOKS, "PULSE_SESSION_DAYS", Kind::Days, "For how many days sessions of rooms are kept.").default("760"),
     Setting::new(EDGE, "CORS_ORIGINS", Kind::Origins, "Origins whose pages may call the API from a browser. Reloaded on SIGHUP."),
     Setting::new(EDGE, "PULSE_TRUSTED_PROXIES", Kind::Networks, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.").flag("trusted-proxies"),
-    Setting::new(EDGE, "PULSE_HTTPS", Kind::Switch, "TLS is in front of Pulse: requests that a trusted proxy received without it are refused, and answers carry HSTS.").flag("https").default("false"),
+    Setting::new(EDGE, "PULSE_HTTPS", Kind::Switch, "TLS is in front of Pulse: requests that a trusted proxy received without it are refused, and answers carry HSTS. Needs PULSE_TRUSTED_PROXIES, unless Pulse speaks TLS itself.").flag("https").default("false"),
     Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it; loopback stands for 127.0.0.0/8,::1/128.").flag("outbound-only"),
     Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_NETWORKS", Kind::Networks, "Networks that webhooks may be sent to, and projects' own LiveKit servers be in, although they are not public: 10.0.0.0/8, or loopback, which --dev allows by itself. Without it customers can name public addresses only.").dev_default("loopback"),
     Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_HTTP", Kind::Switch, "Whether webhooks may be sent, and projects' own LiveKit servers be called, without TLS, as --dev allows by itself.").default("false").dev_default("true"),

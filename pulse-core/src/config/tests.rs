@@ -90,6 +90,25 @@ fn every_fault_is_told_at_once_and_none_shows_a_value() {
 }
 
 #[test]
+fn https_needs_somebody_who_takes_tls_off() {
+    let faults = |more: &[(&str, &str)]| -> Vec<String> {
+        let found = environment(&[&[("PULSE_HTTPS", "true")][..], more].concat()).err().unwrap_or_default();
+        found.into_iter().map(|fault| fault.to_string()).collect()
+    };
+    let nobody: [&[(&str, &str)]; 2] = [&[], &[("PULSE_TRUSTED_PROXIES", " , ")]];
+    for more in nobody {
+        let found = faults(more);
+        assert!(found.len() == 1 && found[0].starts_with("PULSE_HTTPS (environment) needs"), "{found:?}");
+        assert!(["PULSE_TRUSTED_PROXIES", "PULSE_TLS_CERT"].iter().all(|name| found[0].contains(name)), "{found:?}");
+    }
+    assert!(faults(&[("PULSE_TRUSTED_PROXIES", "10.0.0.0/8")]).is_empty());
+    assert!(faults(&[("PULSE_TLS_CERT", "chain.pem"), ("PULSE_TLS_KEY", "key.pem")]).is_empty());
+    let bad = faults(&[("PULSE_TRUSTED_PROXIES", "the-proxy")]);
+    assert!(bad.len() == 1 && bad[0].starts_with("PULSE_TRUSTED_PROXIES"), "told once: {bad:?}");
+    assert!(environment(&[("PULSE_HTTPS", "false")]).is_ok());
+}
+
+#[test]
 fn mongodb_needs_its_secrets_and_names_win_over_each_other_as_documented() {
     let faults = environment(&[("MONGO_URI", "mongodb://u:p@h/db")]).err().unwrap();
     assert_eq!(
@@ -145,7 +164,7 @@ fn a_shown_connection_string_holds_nothing_secret() {
         ("https://lk.example/a", "https://lk.example/a"),
         ("sqlite:/data/pulse.db", "sqlite:/data/pulse.db"),
     ] {
-        assert_eq!(value::without_credentials(uri), shown);
+        assert_eq!(without_credentials(uri), shown);
     }
 }
 

@@ -178,8 +178,9 @@ pub(super) fn store(text: &str) -> Parsed<StoreLocation> {
 }
 
 /// A URL without what may be a secret in it: user and password, and the values of its query. A password that is not
-/// encoded may hold any character, so everything before the last `@` is taken for it.
-pub(super) fn without_credentials(text: &str) -> String {
+/// encoded may hold any character, so everything before the last `@` is taken for it. What has no `://` is no URL and stays
+/// as it is.
+pub fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("<set>@", rest));
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));

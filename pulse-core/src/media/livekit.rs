@@ -158,7 +158,7 @@ impl LiveKit {
             video,
             ..Claims::default()
         };
-        let claims = TokenClaims { livekit: claims, jti: String::new() };
+        let claims = TokenClaims { livekit: claims, jti: String::new(), max_ttl_seconds: None };
         let unsigned = EngineError::PermissionDenied;
         let token = token::sign(&self.signer, &claims).map_err(|_| unsigned.clone())?;
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| unsigned)?;

@@ -22,7 +22,7 @@ pub struct Preset {
     /// Not shown to others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
-    /// The longest life of a token in seconds, 1 to 2,592,000.
+    /// The longest life of a token, and of each that is refreshed from it, in seconds: 1 to 2,592,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub max_ttl_seconds: Option<u32>,

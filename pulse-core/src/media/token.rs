@@ -31,7 +31,7 @@ pub const LIVEKIT_LEEWAY_SECONDS: i64 = 60;
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 262_144;
 
-/// LiveKit's claims and the `jti` that its own types lack.
+/// LiveKit's claims, the `jti` that its own types lack, and what Pulse alone reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenClaims {
     /// LiveKit's claims.
@@ -40,6 +40,10 @@ pub struct TokenClaims {
     /// The token's id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub jti: String,
+    /// The longest life that the preset allows which the token was made with, in seconds. It holds for every token that
+    /// is refreshed from it: the token does not say which preset that was, and the preset may have been changed since.
+    #[serde(rename = "pulse_max_ttl", default, skip_serializing_if = "Option::is_none")]
+    pub max_ttl_seconds: Option<u32>,
 }
 
 /// A token's id: a family of refreshed tokens, and which of them.

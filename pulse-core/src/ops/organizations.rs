@@ -20,6 +20,9 @@ use crate::{
     store::{Batch, schema},
 };
 
+/// Projects whose keys a dry run counts: one look-up each.
+const COUNTED_PROJECTS: usize = 1_000;
+
 fn name_taken(name: &Name) -> Error {
     Error::new(Code::NameTaken, format!("an organization named {name:?} exists", name = name.as_str()))
 }
@@ -304,12 +307,24 @@ impl Operation for DeleteOrganization {
         let purge_at = cx.now.plus(cx.parts.settings.purge_after);
         let after =
             Organization { deleted_at: Some(cx.now), purge_at: Some(purge_at), updated_at: cx.now, ..before.clone() };
-        let projects = cx.parts.projects.count(self.id, 10_000).await?;
-        let mut planned = replacing(&before, after)?.touching("projects", projects);
+        let mut planned = replacing(&before, after)?;
+        if cx.call.dry_run {
+            let projects = cx.parts.projects.count(self.id, 10_000).await?;
+            planned = planned.touching("projects", projects).touching("keys", keys(cx, self.id).await?);
+        }
         job(cx, JobKind::DeleteChildren, self.id, cx.now).insert_into(&mut planned.batch)?;
         job(cx, JobKind::PurgeOrganization, self.id, purge_at).insert_into(&mut planned.batch)?;
         Ok(planned)
     }
+}
+
+/// How many keys stop with an organization: those of its living projects, of which a thousand are looked at.
+async fn keys(cx: &Cx<'_>, org: OrgId) -> Result<u64> {
+    let mut keys = 0;
+    for project in cx.parts.projects.children(org, false, COUNTED_PROJECTS).await? {
+        keys += cx.parts.keys.count_live(project.id).await?;
+    }
+    Ok(keys)
 }
 
 /// A job about an organization or a project, caused by this call.

@@ -5,6 +5,8 @@ mod create;
 mod lifecycle;
 mod read;
 mod settings;
+#[cfg(test)]
+pub mod tests;
 mod update;
 
 pub use create::{CreateProject, CreatedProject};
@@ -60,6 +62,19 @@ async fn replacing(cx: &Cx<'_>, before: &Project, after: Project) -> Result<Plan
     let after = after.replaced_in(&mut batch)?;
     batch.bump_generation();
     Ok(Planned::write(shown(cx, &after).await?, batch, trail(Some(before), &after)))
+}
+
+/// Live rooms that a dry run counts at most.
+const COUNTED: u64 = 10_000;
+
+/// Adds what stops with a project to the counts. They are read for a dry run alone, since nothing else tells them.
+async fn stopping<O>(cx: &Cx<'_>, id: ProjectId, planned: Planned<O>) -> Result<Planned<O>> {
+    if !cx.call.dry_run {
+        return Ok(planned);
+    }
+    let (keys, endpoints) = (cx.parts.keys.count_live(id).await?, cx.parts.endpoints.count(id).await?);
+    let rooms = cx.parts.sessions.count_live(id, COUNTED).await?;
+    Ok(planned.touching("keys", keys).touching("endpoints", endpoints).touching("live_rooms", rooms))
 }
 
 /// Adds the endpoint that a change of `webhook_url` touched to the trail, and what hangs on it to the counts.

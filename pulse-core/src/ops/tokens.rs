@@ -95,7 +95,7 @@ pub struct CreateToken {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub attributes: BTreeMap<String, String>,
-    /// The life of the token in seconds; 14,400 when absent, bounded by the project and the key.
+    /// The life of the token in seconds; 14,400 when absent, bounded by the project, the key and the preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub ttl_seconds: Option<u32>,
@@ -132,6 +132,8 @@ impl Operation for CreateToken {
 }
 
 /// Replace a token by one that ends later. The token must be unexpired, made by Pulse for this project, and not revoked.
+/// What the project and the calling key allow today bounds the new token, and so does the longest life that the preset
+/// allowed which the first token was made with: it holds however often a token is refreshed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshToken {
@@ -140,7 +142,8 @@ pub struct RefreshToken {
     pub project_id: Option<ProjectId>,
     /// The token.
     pub token: TokenText,
-    /// The life of the new token in seconds; that of the old one when absent.
+    /// The life of the new token in seconds, bounded by the project, the key, and the preset of the token that was
+    /// created; that of the old one, within the same bounds, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub ttl_seconds: Option<u32>,

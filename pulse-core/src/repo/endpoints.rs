@@ -50,6 +50,12 @@ impl Endpoints {
         all(&self.0, "project", vec![project.to_string().into()], MAX_ENDPOINTS + 1).await
     }
 
+    /// How many endpoints the project has.
+    pub async fn count(&self, project: ProjectId) -> Result<u64> {
+        let key = [project.to_string().into()];
+        self.0.count(Endpoint::COLLECTION, "project", &key, MAX_ENDPOINTS as u64).await
+    }
+
     /// A page of the project's endpoints, newest first.
     pub async fn list(
         &self,

@@ -122,6 +122,11 @@ impl Sessions {
         page::<Session, _>(&self.0, scan, &binding(project, filter), limit, cursor, Clone::clone).await
     }
 
+    /// How many of the project's sessions go on, counted up to `cap`.
+    pub async fn count_live(&self, project: ProjectId, cap: u64) -> Result<u64> {
+        self.0.count(Session::COLLECTION, "project_live", &[project.to_string().into(), 1.into()], cap).await
+    }
+
     /// Where the same list goes on after a session of it.
     pub fn after(&self, project: ProjectId, filter: &SessionFilter, session: &Session) -> String {
         let key = vec![session.started_at.to_string().into()];

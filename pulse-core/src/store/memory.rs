@@ -7,7 +7,7 @@
 mod key;
 mod table;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
@@ -15,18 +15,21 @@ use serde_json::Value;
 
 use self::table::{Change, Table};
 use super::{
-    Batch, Claim, Collection, CommitMode, Outcome, Rows, Scan, Store, StoreInfo, Stored, Write, chain, check,
+    Batch, Claim, Collection, CommitMode, CommitObserver, Outcome, Rows, Scan, Store, StoreInfo, Stored, Write, chain,
+    check,
     schema::{COLLECTIONS, PRIMARY, SCHEMA_VERSION},
+    timing::Timing,
 };
 use crate::{
     error::{Error, Result},
-    time::Timestamp,
+    time::{Clock, Timestamp},
 };
 
 /// A store that lives in this process's memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     state: RwLock<State>,
+    timing: Timing,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,14 @@ impl MemoryStore {
     /// An empty store with every declared collection.
     pub fn new() -> Self {
         let tables = COLLECTIONS.iter().map(|collection| (collection.name, Table::new(collection))).collect();
-        Self { state: RwLock::new(State { tables, heads: BTreeMap::new(), generation: 0 }) }
+        let state = RwLock::new(State { tables, heads: BTreeMap::new(), generation: 0 });
+        Self { state, timing: Timing::default() }
+    }
+
+    /// The same, telling the observer of every batch that wrote something.
+    #[must_use]
+    pub fn observed(self, clock: Arc<dyn Clock>, observer: Arc<dyn CommitObserver>) -> Self {
+        Self { timing: Timing::new(clock, Some(observer)), ..self }
     }
 }
 
@@ -101,7 +111,10 @@ impl Store for MemoryStore {
 
     async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome> {
         check::batch(&batch)?;
-        self.state.write().commit(batch, mode)
+        let begun = self.timing.begin_alone(&batch, mode);
+        let outcome = self.state.write().commit(batch, mode)?;
+        self.timing.committed_alone(begun, &outcome);
+        Ok(outcome)
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Stored>> {

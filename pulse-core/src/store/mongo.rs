@@ -8,12 +8,13 @@
 //! - Claims go by the server's clock, so daemons may disagree about the time.
 //! - The connection string, and with it the password, is in no error, no log line and no `Debug`.
 //!
-//! How documents are stored says `codec`, how batches are applied and retried `commit`, and what is enforced when
-//! Pulse may connect to listed networks only says `tunnel`.
+//! How documents are stored says `codec`, how batches are applied and retried `commit`, what a check of the whole store
+//! looks at `inspect`, and what is enforced when Pulse may connect to listed networks only `tunnel`.
 
 mod codec;
 mod commit;
 mod fault;
+mod inspect;
 mod prepare;
 mod queue;
 mod scan;
@@ -23,7 +24,10 @@ mod write;
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,15 +40,17 @@ use mongodb::{
 };
 use serde_json::Value;
 
-use self::{fault::misconfigured, tunnel::Tunnel};
+use self::{fault::misconfigured, inspect::Inspection, tunnel::Tunnel};
 use super::{
-    Batch, Claim, Collection, CommitMode, Outcome, Rows, Scan, Store, StoreInfo, Stored, check,
+    Batch, Claim, Collection, CommitMode, CommitObserver, Outcome, Rows, Scan, Store, StoreInfo, Stored, check,
     schema::{COLLECTIONS, SCHEMA_VERSION},
+    soundness::CheckReport,
+    timing::Timing,
 };
 use crate::{
     error::{Error, Result},
     outbound::AddressPolicy,
-    time::Timestamp,
+    time::{Clock, Timestamp},
 };
 
 /// The collection of the heads of logs.
@@ -101,6 +107,7 @@ pub struct MongoStore {
     limit: Duration,
     outbound: AddressPolicy,
     locks: commit::Locks,
+    timing: Timing,
     schema_version: AtomicU32,
     location: String,
     /// Open for as long as the client may connect.
@@ -119,6 +126,17 @@ impl MongoStore {
     pub async fn found_version(&self) -> Result<Option<u32>> {
         topology::check(&self.db, &self.options, &self.outbound).await?;
         prepare::version(&self.db).await
+    }
+
+    /// Checks the store beside daemons: collections, validators and indexes as declared, every document, the numbers and
+    /// chains of every log. Reads all of it, and makes or changes nothing. `progress` is told documents read and about how
+    /// many there are. What is wrong with the content is in the report.
+    ///
+    /// # Errors
+    /// Those of [`found_version`](Self::found_version), and `store_unavailable`.
+    pub async fn check(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport> {
+        let version = self.found_version().await?;
+        Inspection::new(self, version, progress).run().await
     }
 
     /// Reads the options and starts to look for the server, without waiting for it: [`Store::prepare`] and
@@ -143,10 +161,19 @@ impl MongoStore {
             limit,
             outbound,
             locks: commit::Locks::new(),
+            timing: Timing::default(),
             schema_version: AtomicU32::new(SCHEMA_VERSION),
             location: format!("mongodb://{}/{database}", hosts.join(",")),
             _tunnel: tunnel,
         })
+    }
+
+    /// The same, telling the observer of every batch that wrote something, with all its attempts: each is a commit of its
+    /// own. Claims and sweeps, which are several writes each, are not told.
+    #[must_use]
+    pub fn observed(mut self, clock: Arc<dyn Clock>, observer: Arc<dyn CommitObserver>) -> Self {
+        self.timing = Timing::new(clock, Some(observer));
+        self
     }
 
     fn documents(&self, collection: &Collection) -> DriverCollection<RawDocumentBuf> {
@@ -231,7 +258,11 @@ impl Store for MongoStore {
 
     async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome> {
         check::batch(&batch)?;
-        self.bounded(self.limit, commit::commit(&self.client, &self.db, &self.locks, &batch, mode)).await
+        let begun = self.timing.begin_alone(&batch, mode);
+        let commit = commit::commit(&self.client, &self.db, &self.locks, &batch, mode);
+        let outcome = self.bounded(self.limit, commit).await?;
+        self.timing.committed_alone(begun, &outcome);
+        Ok(outcome)
     }
 
     async fn claim(&self, claim: Claim, _: Timestamp) -> Result<Vec<Stored>> {

@@ -22,7 +22,6 @@ mod write;
 mod writer;
 
 use std::{
-    fmt,
     path::PathBuf,
     sync::{
         Arc,
@@ -34,20 +33,17 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use self::{connection::Role, locks::StoreLock, migrations::MIGRATIONS, read::Readers, writer::Writer};
+use self::{
+    connection::Role, locks::StoreLock, migrations::MIGRATIONS, read::Readers, write::Prepared, writer::Writer,
+};
 use super::{
-    Batch, Claim, Collection, CommitMode, Outcome, Rows, Scan, Store, StoreInfo, Stored, check, schema::SCHEMA_VERSION,
+    Batch, Claim, Collection, CommitMode, CommitObserver, Outcome, Rows, Scan, Store, StoreInfo, Stored, check,
+    schema::SCHEMA_VERSION, timing::Timing,
 };
 use crate::{
     error::Result,
     time::{Clock, Timestamp},
 };
-
-/// Is told of every commit, on the writer's thread: it must not wait.
-pub trait CommitObserver: Send + Sync + fmt::Debug {
-    /// A group in which `jobs` batches wrote something was committed in `seconds`, from the start of its transaction to the end of the sync.
-    fn committed(&self, jobs: usize, seconds: f64);
-}
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -58,7 +54,7 @@ pub struct SqliteOptions {
     pub read_connections: usize,
     /// Times commits for the observer.
     pub clock: Arc<dyn Clock>,
-    /// Is told of every commit.
+    /// Is told of every commit, on the writer's thread; claims and sweeps share commits, too.
     pub observer: Option<Arc<dyn CommitObserver>>,
 }
 
@@ -91,7 +87,7 @@ impl SqliteStore {
         let conn = connection::open(&options.path, Role::Writer)?;
         let version = migrations::version(&conn)?.into();
         let readers = Readers::new(options.path.clone(), options.read_connections, lock.clone());
-        let writer = Writer::start(conn, options.path.clone(), options.clock, options.observer)?;
+        let writer = Writer::start(conn, options.path.clone(), Timing::new(options.clock, options.observer))?;
         Ok(Self { readers, writer, path: options.path, version, lock })
     }
 }
@@ -136,6 +132,7 @@ impl Store for SqliteStore {
         if batch.is_empty() && !batch.bumps_generation {
             return Ok(Outcome::Committed { seqs: Vec::new() });
         }
+        let batch = Prepared::new(batch);
         let apply = move |conn: &Connection| {
             let outcome = write::apply(conn, &batch)?;
             let keep = mode == CommitMode::Apply && matches!(outcome, Outcome::Committed { .. });

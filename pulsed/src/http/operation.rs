@@ -74,7 +74,8 @@ async fn prepare<'a>(
     Ok((path, query, bytes))
 }
 
-/// Says who calls. An address that keeps failing is told to wait.
+/// Says who calls. An address that keeps failing is told to wait: with credentials that nobody has, and with a key that is
+/// refused because its project is suspended or because it may not be used from there.
 pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) -> Result<()> {
     let ip: IpAddr = call.ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
     match authn::authenticate(&app.plane.parts().keyring, headers, ip).await {
@@ -82,7 +83,7 @@ pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) ->
             call.caller = caller;
             Ok(())
         }
-        Err(error) if error.code() == Code::Unauthenticated => {
+        Err(error) if matches!(error.code(), Code::Unauthenticated | Code::Suspended | Code::Forbidden) => {
             app.plane.admit(call, 1)?;
             Err(error)
         }

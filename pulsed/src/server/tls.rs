@@ -3,10 +3,13 @@
 use std::{path::Path, sync::Arc};
 
 use parking_lot::RwLock;
-use pulse_core::error::{Code, Error, Result};
+use pulse_core::{boot::open::install_cryptography, config::ConfigFault};
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -15,13 +18,13 @@ use tokio_rustls::TlsAcceptor;
 pub struct Tls(RwLock<Arc<ServerConfig>>);
 
 impl Tls {
-    /// Reads the certificate chain and its key.
-    pub fn load((chain, key): (&Path, &Path)) -> Result<Self> {
+    /// Reads the certificate chain and its key, or tells what is wrong with each.
+    pub fn load((chain, key): (&Path, &Path)) -> Result<Self, Vec<ConfigFault>> {
         Ok(Self(RwLock::new(read(chain, key)?)))
     }
 
-    /// Reads them again; on an error the old ones stay.
-    pub fn reload(&self, (chain, key): (&Path, &Path)) -> Result<()> {
+    /// Reads them again; on a fault the old ones stay.
+    pub fn reload(&self, (chain, key): (&Path, &Path)) -> Result<(), Vec<ConfigFault>> {
         *self.0.write() = read(chain, key)?;
         Ok(())
     }
@@ -32,19 +35,31 @@ impl Tls {
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
-    let unusable = |path: &Path, what: &str, cause: String| {
-        Error::new(Code::Misconfigured, format!("{} {what}", path.display())).because(cause)
-    };
+fn read(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, Vec<ConfigFault>> {
+    install_cryptography();
     let certificates = CertificateDer::pem_file_iter(chain)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|cause| unusable(chain, "has no certificates that can be read", cause.to_string()))?;
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|cause| unusable(key, "has no private key that can be read", cause.to_string()))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(certificates, private)
-        .map_err(|cause| unusable(chain, "does not fit its private key", cause.to_string()))?;
+        .and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) })
+        .map_err(|cause| fault("PULSE_TLS_CERT", "certificates", &cause));
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|cause| fault("PULSE_TLS_KEY", "private key", &cause));
+    let (certificates, private) = match (certificates, private) {
+        (Ok(certificates), Ok(private)) => (certificates, private),
+        (certificates, private) => return Err(certificates.err().into_iter().chain(private.err()).collect()),
+    };
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, private).map_err(|cause| {
+            vec![ConfigFault::new("PULSE_TLS_CERT", None, format!("does not fit PULSE_TLS_KEY: {cause}"))]
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Why a file cannot be used. What the reader says of its contents is kept back: it repeats some of them, which may be
+/// of the key.
+fn fault(setting: &str, what: &str, cause: &pem::Error) -> ConfigFault {
+    let why = match cause {
+        pem::Error::Io(cause) => format!(": {cause}"),
+        _ => String::new(),
+    };
+    ConfigFault::new(setting, None, format!("names a file with no {what} that can be read{why}"))
 }

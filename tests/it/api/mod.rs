@@ -11,6 +11,7 @@ mod keys;
 mod lists;
 mod organizations;
 mod projects;
+mod refresh;
 mod tenancy;
 mod tokens;
 mod verification;

@@ -1,6 +1,15 @@
 //! Projects: fields, secrets that stay inside, suspension, deletion.
 
-use pulse_core::{error::Code, id::OrgId, model::organization::Plan, outbound::AddressPolicy, store::schema};
+use pulse_core::{
+    error::Code,
+    id::OrgId,
+    model::organization::Plan,
+    op::{Call, Operation},
+    ops::projects::{DeleteProject, SuspendProject},
+    outbound::AddressPolicy,
+    plane::Answer,
+    store::{Batch, CommitMode, schema, testing::sample},
+};
 use pulse_tests::plane::{TestPlane, operator};
 use serde_json::{Value, json};
 
@@ -109,6 +118,41 @@ async fn a_suspended_project_is_refused_at_once_and_resumes() {
     assert_eq!(back["state"], "suspended", "a restored project is suspended again if it was");
     t.send(&operator(), "projects.resume", &[("id", &id)], "", "{}").await.expect("resumes");
     t.login(&c.secret).await.expect("the key works again");
+}
+
+/// What a dry run of the operation says that it would touch.
+async fn effects<O: Operation>(t: &TestPlane, op: Value) -> Value {
+    let call = Call { dry_run: true, ..t.call(&operator()) };
+    let op: O = serde_json::from_value(op).expect("valid");
+    match t.plane.execute(&call, &op).await.expect("foretold") {
+        Answer::DryRun(dry) => serde_json::to_value(dry.effects).expect("encodes"),
+        Answer::Done { .. } => panic!("the dry run was real"),
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_what_stops_with_a_project() {
+    let t = TestPlane::new().await;
+    let (c, other) = (t.customer("a").await, t.customer("b").await);
+    let id = c.id().to_string();
+    let hook = json!({ "webhook_url": "https://hooks.example/in" }).to_string();
+    t.send(&operator(), "projects.update", &[("id", &id)], "", &hook).await.expect("makes an endpoint");
+    let mut batch = Batch::new();
+    // Two rooms that are live, one that is over, and a neighbour's.
+    for (sid, project, live) in
+        [("RM_1", &id, true), ("RM_2", &id, true), ("RM_3", &id, false), ("RM_4", &other.id().to_string(), true)]
+    {
+        let mut session = sample::session(sid, &sample::far(0));
+        session["project_id"] = project.as_str().into();
+        if live {
+            session["live"] = 1.into();
+        }
+        batch.insert(&schema::SESSIONS, sid, session);
+    }
+    t.store.commit(batch, CommitMode::Apply).await.expect("commits");
+    let expected = json!({ "endpoints": 1, "keys": 1, "live_rooms": 2 });
+    assert_eq!(effects::<DeleteProject>(&t, json!({ "id": id })).await, expected);
+    assert_eq!(effects::<SuspendProject>(&t, json!({ "id": id, "reason": "unpaid" })).await, expected);
 }
 
 #[tokio::test]

@@ -1,56 +1,187 @@
 //! What one customer can find out about another: nothing.
 
-use pulse_core::{error::Code, registry::OPERATIONS, store::schema};
-use pulse_tests::plane::{TestPlane, operator};
+use pulse_core::{
+    access::{Caller, Permission, Permissions},
+    error::{Code, Result},
+    registry::{OPERATIONS, Route},
+    store::schema,
+};
+use pulse_tests::plane::{Customer, START, TestPlane, operator};
 use serde_json::{Value, json};
 
 use super::refused;
+use crate::pipeline::room::{Room, session, settle};
+
+/// One thing of each kind that a customer has.
+struct Things {
+    org: String,
+    project: String,
+    key: String,
+    session: String,
+    endpoint: String,
+    delivery: String,
+    event: String,
+    ban: String,
+}
+
+impl Things {
+    async fn of(t: &TestPlane, c: &Customer) -> Self {
+        // While there is no endpoint: the worker would send to it.
+        t.livekit_says(&Room::new(c, "daily", "RM_1", START).started()).await.expect("taken in");
+        settle(t).await;
+        let keys = made(t, c, "keys.list", &[("id", &c.id().to_string())], "").await;
+        let endpoint = made(t, c, "endpoints.create", &[], r#"{"url":"http://127.0.0.1:9/in"}"#).await;
+        let sent = made(t, c, "endpoints.test", &[("id", &text(&endpoint["id"]))], "{}").await;
+        let ban = made(t, c, "bans.create", &[], r#"{"identity":"mallory"}"#).await;
+        Self {
+            org: c.org.to_string(),
+            project: c.id().to_string(),
+            key: text(&keys["data"][0]["id"]),
+            session: session(t, "RM_1").await.id.to_string(),
+            endpoint: text(&endpoint["id"]),
+            delivery: text(&sent["delivery_id"]),
+            event: text(&sent["event_id"]),
+            ban: text(&ban["id"]),
+        }
+    }
+
+    /// The id that a field of this path stands for: what is before it says of which kind.
+    fn id(&self, path: &str, field: &str) -> &str {
+        let place = format!("{{{field}}}");
+        let kind = path.split('/').zip(path.split('/').skip(1)).find(|(_, part)| *part == place).map(|(kind, _)| kind);
+        match kind {
+            Some("organizations") => &self.org,
+            Some("projects" | "usage") => &self.project,
+            Some("keys") => &self.key,
+            Some("sessions") => &self.session,
+            Some("endpoints") => &self.endpoint,
+            Some("deliveries") => &self.delivery,
+            Some("bans") => &self.ban,
+            other => panic!("{path}: nobody here has one of {other:?}"),
+        }
+    }
+
+    /// All fields of a route's path.
+    fn path(&self, route: &Route) -> Vec<(&'static str, &str)> {
+        route.meta.path_fields().map(|field| (field, self.id(route.meta.path, field))).collect()
+    }
+}
+
+/// What an operation answers to the customer itself.
+async fn made(t: &TestPlane, c: &Customer, op: &str, path: &[(&str, &str)], body: &str) -> Value {
+    t.send(&c.caller, op, path, "", body).await.unwrap_or_else(|error| panic!("{op} of one's own: {error:?}"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// A key of the customer's project that may whatever a key can.
+async fn with_all_scopes(t: &TestPlane, c: &Customer) -> Caller {
+    let all: Vec<_> = Permissions::all_scopes().iter().map(Permission::name).collect();
+    let make = json!({ "name": "all", "scopes": all }).to_string();
+    let key = t.send(&operator(), "keys.create", &[("id", &c.id().to_string())], "", &make).await.expect("creates");
+    t.login(&text(&key["pulse_api_secret"])).await.expect("works")
+}
 
 /// A body that is valid for an operation, but for the ids that travel in the path or name the tenant.
-fn body(id: &str) -> &'static str {
-    match id {
-        "projects.suspend" => r#"{"reason":"x"}"#,
-        "projects.update" | "keys.create" => r#"{"name":"x"}"#,
-        _ => "{}",
+fn body(op: &str) -> Value {
+    match op {
+        "projects.suspend" => json!({ "reason": "x" }),
+        "projects.create" | "projects.update" | "keys.create" => json!({ "name": "x" }),
+        "tokens.create" => json!({ "room_name": "r", "identity": "i" }),
+        "tokens.validate" | "tokens.refresh" => json!({ "token": "t" }),
+        "tokens.revoke" => json!({ "all": true }),
+        "endpoints.create" => json!({ "url": "http://127.0.0.1:9/in" }),
+        "bans.create" => json!({ "identity": "eve" }),
+        _ => json!({}),
     }
+}
+
+/// Asks for an operation about what is in the path, with one more field where there is one.
+async fn ask(
+    t: &TestPlane,
+    caller: &Caller,
+    route: &Route,
+    path: &[(&str, &str)],
+    named: Option<(&str, &str)>,
+) -> Result<Value> {
+    if !route.meta.method.has_body() {
+        let query = named.map(|(field, id)| format!("{field}={id}")).unwrap_or_default();
+        return t.send(caller, route.meta.id, path, &query, "").await;
+    }
+    let mut body = body(route.meta.id);
+    if let Some((field, id)) = named {
+        body[field] = json!(id);
+    }
+    t.send(caller, route.meta.id, path, "", &body.to_string()).await
 }
 
 #[tokio::test]
 async fn another_tenants_ids_are_not_found_on_every_route() {
     let t = TestPlane::new().await;
     let (mine, theirs) = (t.customer("mine").await, t.customer("theirs").await);
-    let all: Vec<String> = pulse_core::access::Permissions::all_scopes().iter().map(|p| p.name().to_owned()).collect();
-    let id = mine.id().to_string();
-    let make = json!({ "name": "all", "scopes": all }).to_string();
-    let key = t.send(&operator(), "keys.create", &[("id", &id)], "", &make).await.expect("creates");
-    let caller = t.login(key["pulse_api_secret"].as_str().expect("shown")).await.expect("works");
-    let their_keys =
-        t.send(&operator(), "keys.list", &[("id", &theirs.id().to_string())], "", "").await.expect("lists");
-    let their_key = their_keys["data"][0]["id"].as_str().expect("an id").to_owned();
-    let (org, project) = (theirs.org.to_string(), theirs.id().to_string());
+    let caller = with_all_scopes(&t, &mine).await;
+    let (mine, things) = (mine.id().to_string(), Things::of(&t, &theirs).await);
     for route in OPERATIONS.iter().filter(|route| route.meta.path_fields().next().is_some()) {
-        let of = |name: &str| match name {
-            "key_id" => their_key.as_str(),
-            _ if route.meta.path.starts_with("/v1/organizations") => org.as_str(),
-            _ => project.as_str(),
-        };
-        let path: Vec<(&str, &str)> = route.meta.path_fields().map(|name| (name, of(name))).collect();
-        let body = if route.meta.method.has_body() { body(route.meta.id) } else { "" };
-        let answer = t.send(&caller, route.meta.id, &path, "", body).await;
-        assert_eq!(refused(answer), Code::NotFound, "{} tells that the other tenant exists", route.meta.id);
+        let id = route.meta.id;
+        let answer = ask(&t, &caller, route, &things.path(route), None).await;
+        assert_eq!(refused(answer), Code::NotFound, "{id} tells that the other tenant exists");
         if route.meta.path.contains("{key_id}") {
-            let path = [("id", id.as_str()), ("key_id", their_key.as_str())];
-            let answer = t.send(&caller, route.meta.id, &path, "", body).await;
-            assert_eq!(refused(answer), Code::NotFound, "{}: their key under my project", route.meta.id);
+            let path = [("id", mine.as_str()), ("key_id", things.key.as_str())];
+            let answer = ask(&t, &caller, route, &path, None).await;
+            assert_eq!(refused(answer), Code::NotFound, "{id}: their key under my project");
         }
     }
-    for (op, body) in [
-        ("tokens.create", json!({ "project_id": project, "room_name": "r", "identity": "i" })),
-        ("tokens.validate", json!({ "project_id": project, "token": "t" })),
-        ("tokens.refresh", json!({ "project_id": project, "token": "t" })),
-        ("tokens.revoke", json!({ "project_id": project, "all": true })),
-    ] {
-        assert_eq!(refused(t.send(&caller, op, &[], "", &body.to_string()).await), Code::NotFound, "{op}");
+    // Each of these ids stands for something, before and after.
+    for id in ["projects.get", "keys.get", "sessions.get", "endpoints.get", "deliveries.get", "bans.delete"] {
+        let route = OPERATIONS.iter().find(|route| route.meta.id == id).expect("an operation of that id");
+        made(&t, &theirs, id, &things.path(route), "").await;
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_project_or_organization_is_not_found_wherever_a_request_names_one() {
+    let t = TestPlane::new().await;
+    let (mine, theirs) = (t.customer("mine").await, t.customer("theirs").await);
+    let caller = with_all_scopes(&t, &mine).await;
+    let (org, project) = (mine.org.to_string(), mine.id().to_string());
+    let things = Things::of(&t, &theirs).await;
+    let mut asked = Vec::new();
+    for route in OPERATIONS.iter() {
+        let (id, path) = (route.meta.id, things.path(route));
+        for (field, theirs, own) in
+            [("org_id", things.org.as_str(), org.as_str()), ("project_id", things.project.as_str(), project.as_str())]
+        {
+            let has_it = route.schema().json()["properties"].get(field).is_some();
+            if !has_it || path.iter().any(|(name, _)| *name == field) {
+                continue;
+            }
+            asked.push(id);
+            let theirs = ask(&t, &caller, route, &path, Some((field, theirs))).await;
+            let own = ask(&t, &caller, route, &path, Some((field, own))).await;
+            if ["projects.list", "audit.list"].contains(&id) {
+                assert_eq!(theirs.expect("lists")["data"], json!([]), "{id} shows what is another's");
+                assert_ne!(own.expect("lists")["data"], json!([]), "{id} shows nothing at all");
+                continue;
+            }
+            assert_eq!(refused(theirs), Code::NotFound, "{id} tells that their {field} exists");
+            // What is in the path is theirs; elsewhere it was the name alone that was not found.
+            let missing = own.as_ref().is_err_and(|error| error.code() == Code::NotFound);
+            assert_eq!(missing, !path.is_empty(), "{id} with a {field} of my own: {own:?}");
+            if id == "projects.create" {
+                assert_eq!(refused(own), Code::Forbidden, "no key makes projects");
+            }
+        }
+    }
+    for id in ["projects.create", "projects.list", "audit.list", "tokens.refresh", "endpoints.delete", "bans.list"] {
+        assert!(asked.contains(&id), "{id} was not asked: {asked:?}");
+    }
+    for query in [format!("endpoint_id={}", things.endpoint), format!("event_id={}", things.event)] {
+        let found = t.send(&caller, "deliveries.list", &[], &query, "").await.expect("lists");
+        assert_eq!(found["data"], json!([]), "{query}");
+        let found = t.send(&theirs.caller, "deliveries.list", &[], &query, "").await.expect("lists");
+        assert_eq!(found["data"].as_array().map(Vec::len), Some(1), "{query}");
     }
 }
 
@@ -73,7 +204,7 @@ async fn lists_and_the_audit_show_a_key_its_own_project_only() {
 #[tokio::test]
 async fn nobody_gets_no_answer_but_401_and_no_id_in_a_path_breaks_anything() {
     let t = TestPlane::new().await;
-    let nobody = pulse_core::access::Caller::Anonymous;
+    let nobody = Caller::Anonymous;
     let c = t.customer("a").await;
     let id = c.id().to_string();
     assert_eq!(refused(t.send(&nobody, "projects.get", &[("id", &id)], "", "").await), Code::Unauthenticated);

@@ -75,3 +75,29 @@ fn a_server_outside_the_networks_that_are_allowed_is_not_connected_to() {
         assert!(run.stderr.contains("outside PULSE_OUTBOUND_ONLY"), "{}", run.shown());
     }
 }
+
+#[test]
+fn the_rules_of_the_target_are_explained_without_credentials() {
+    for (name, value, shown) in [
+        ("PULSE_SERVER", "https://user:hush@pulse.example", "https://<set>@pulse.example"),
+        ("PULSE_SERVER", "https://pulse.example/?token=hush", "https://pulse.example/?token=<set>"),
+        ("PULSE_SERVER", "user:hush@pulse.example", "<set>"),
+        ("PULSE_STORE", "mongodb://user:hush@h/db", "mongodb://<set>@h/db"),
+        (
+            "PULSE_STORE",
+            "mongodb://h/db?authMechanismProperties=AWS_SESSION_TOKEN:hush",
+            "mongodb://h/db?authMechanismProperties=<set>",
+        ),
+    ] {
+        let (explain, rule) =
+            (["config", "explain", "-o", "json"], format!(".[] | select(.rule == {name:?}) | .value"));
+        let said = Cli::new().env(name, value).run(&explain);
+        assert!(said.code == 0 && !format!("{}{}", said.stdout, said.stderr).contains("hush"), "{said:?}");
+        assert_eq!(Cli::new().env(name, value).ok(&[&explain[..], &["--jq", rule.as_str()]].concat()), shown);
+        if name == "PULSE_SERVER" {
+            let flagged = Cli::new().run(&["config", "explain", "--server", value]);
+            assert!(flagged.code == 0 && flagged.stdout.contains(shown), "{flagged:?}");
+            assert!(!format!("{}{}", flagged.stdout, flagged.stderr).contains("hush"), "{flagged:?}");
+        }
+    }
+}

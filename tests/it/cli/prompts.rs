@@ -30,6 +30,7 @@ fn an_answer_of_no_changes_nothing_and_is_no_interruption() {
     let run = cli.run_at_terminal(&words, "(y/N)", "n\r");
     assert_eq!(run.code, 2, "{}", run.stdout);
     assert!(run.stdout.contains("1 key") && !run.stdout.contains("1 keys"), "{}", run.stdout);
+    assert!(run.stdout.contains("0 endpoints") && run.stdout.contains("0 live rooms"), "{}", run.stdout);
     assert!(run.stdout.contains("not confirmed: nothing was changed"), "{}", run.stdout);
     assert_eq!(cli.ok(&["project", "get", "standup", "--jq", ".state"]), "active");
 }
@@ -37,12 +38,15 @@ fn an_answer_of_no_changes_nothing_and_is_no_interruption() {
 #[test]
 fn a_deletion_asks_for_the_name_and_takes_nothing_else() {
     let cli = customer();
+    cli.ok(&["project", "update", "standup", "--webhook-url", "https://hooks.example/in"]);
     let delete = |typed: &str| cli.run_at_terminal(&["project", "delete", "standup"], "to delete the project:", typed);
     let state = || cli.ok(&["project", "get", "standup", "--jq", ".state"]);
     for other in ["y\r", "Standup\r", "\r"] {
         let run = delete(other);
         assert_eq!((run.code, state().as_str()), (2, "active"), "{other:?}: {}", run.stdout);
-        assert!(run.stdout.contains("1 key"), "what goes with it is not told: {}", run.stdout);
+        for told in ["1 endpoint", "1 key", "0 live rooms"] {
+            assert!(run.stdout.contains(told), "{told} is not told: {}", run.stdout);
+        }
     }
     let run = delete("standup\r");
     assert_eq!((run.code, state().as_str()), (0, "deleted"), "{}", run.stdout);

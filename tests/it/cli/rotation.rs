@@ -74,6 +74,69 @@ async fn a_commit_that_is_never_taken_is_rolled_back() {
     }
 }
 
+/// The state of the key of this id.
+fn state(cli: &Cli, key: &str) -> String {
+    cli.ok(&["key", "get", key, "--project", "standup", "--jq", ".state"])
+}
+
+/// An env file that sets the variable twice, with line ends of both kinds and none at the end.
+const ENV_FILE: &str = "# the shop\r\nA=1\r\nexport PULSE_API_SECRET = old\nPULSE_API_SECRET=older\n\nB=2";
+
+/// Sinks: an env file that is there, and one that is not.
+const ENV_SINKS: [&str; 4] =
+    ["--secret-to-env-file", "app.env:PULSE_API_SECRET", "--secret-to-env-file", "new.env:PULSE_API_SECRET"];
+
+/// Both env files are as they were before the rotation.
+fn assert_env_files_are_back(cli: &Cli) {
+    let left = std::fs::read_to_string(cli.path("app.env")).expect("the file is still there");
+    assert_eq!(left, ENV_FILE, "the env file is not what it was");
+    assert!(!cli.path("new.env").exists(), "a file that only has the revoked secret was left");
+}
+
+#[tokio::test]
+async fn a_new_secret_that_the_server_does_not_take_is_rolled_back() {
+    let net = between(|seen| match seen.path.as_str() {
+        "/v1/me" => Reply::problem(401, "unauthenticated", 0),
+        _ => Reply::Pass,
+    })
+    .await;
+    std::fs::write(net.through.path("app.env"), ENV_FILE).expect("a file");
+    let base = ["key", "rotate", "default", "--project", "standup", "--yes", "-o", "json", "--secret-to-file", "new"];
+
+    let run = net.through.run(&[&base[..], &ENV_SINKS, &["--verify", "touch verified"]].concat());
+
+    assert_eq!((run.code, run.stdout.as_str()), (12, ""), "{}", run.shown());
+    let error = run.error();
+    assert_eq!((error["rolled_back"].as_bool(), error["step"].as_str()), (Some(true), Some("verify")));
+    assert_eq!(error["stored_in"], serde_json::json!([]));
+    assert!(!net.through.path("verified").exists(), "a command was given what opens nothing");
+    assert!(!net.through.path("new").exists(), "the revoked secret was left in a file");
+    assert_env_files_are_back(&net.through);
+    let id = |field: &str| error[field].as_str().expect("an id").to_owned();
+    assert_eq!(state(&net.direct, &id("key_id")), "active", "the old key is as it was");
+    assert_eq!(state(&net.direct, &id("successor_id")), "revoked");
+    assert_eq!(rotate(&net.direct, false).code, 0, "the key can be rotated again");
+}
+
+#[test]
+fn env_files_are_after_a_rotation_that_failed_what_they_were() {
+    let cli = customer();
+    std::fs::write(cli.path("app.env"), ENV_FILE).expect("a file");
+    let base = ["key", "rotate", "default", "--project", "standup", "--yes", "-o", "json"];
+    // Commands come last, so that this one sees the secret in both files.
+    let fails =
+        "for file in app.env new.env; do grep -q pulse_secret_live_ $file || exit 1; done; touch written; exit 7";
+
+    let run = cli.run(&[&base[..], &ENV_SINKS, &["--secret-to-cmd", fails]].concat());
+
+    let error = run.error();
+    assert_eq!((run.code, error["step"].as_str()), (12, Some("sink")), "{}", run.shown());
+    assert!(cli.path("written").exists(), "the secret was not in the files: {}", run.shown());
+    assert_eq!(error["stored_in"], serde_json::json!([]));
+    assert_env_files_are_back(&cli);
+    assert_eq!(states(&cli), "active revoked");
+}
+
 #[tokio::test]
 async fn a_command_that_has_the_revoked_secret_is_named() {
     let net = between(|seen| if is_commit(seen) { Reply::Cut } else { Reply::Pass }).await;

@@ -122,10 +122,29 @@ async fn a_mongodb_store_is_migrated_and_checked_from_the_command_line() {
     assert_eq!(checked, format!("[true,{SCHEMA_VERSION},[]]"));
     cli.ok(&["org", "create", "acme", "--email", "ops@acme.example", "-q"]);
     assert_eq!(cli.ok(&["org", "list", "-o", "name"]), "acme");
+    assert_eq!(cli.ok(&["store", "check", "--jq", "[.ok, .logs > 0]"]), "[true,true]");
     assert_eq!(cli.run(&["store", "backup", "b.db"]).code, 2);
 
     let client = mongo.client().await;
     let database = client.database(uri.rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("a name"));
+    for damage in [
+        doc! { "dropIndexes": "projects", "index": "org" },
+        doc! { "collMod": "api_keys", "validator": {} },
+        doc! { "update": "audit_logs", "updates": [{ "q": {}, "u": { "$set": { "action": "other" } }, "multi": true }] },
+    ] {
+        database.run_command(damage).await.expect("the command works");
+    }
+    let damaged = cli.run(&["store", "check", "-o", "json"]);
+    assert_eq!((damaged.code, damaged.json()["ok"].as_bool()), (1, Some(false)), "{}", damaged.shown());
+    let report = damaged.json();
+    let problems = report["problems"].as_array().expect("a list");
+    for (place, detail) in [
+        ("projects", "the index org is missing"),
+        ("api_keys", "the validator is not the declared one"),
+        ("audit_logs", "record 1 was changed"),
+    ] {
+        assert!(problems.iter().any(|one| one["place"] == place && one["detail"] == detail), "{}", damaged.shown());
+    }
     let state = database.collection::<Document>("pulse_schema");
     let newer = state.update_one(doc! { "_id": "schema" }, doc! { "$set": { "version": 1_000_000_i64 } }).await;
     assert_eq!(newer.expect("the schema's version is stored there").matched_count, 1);

@@ -42,17 +42,49 @@ fn a_check_and_a_start_tell_all_faults_at_once() {
         ("CORS_ORIGINS", "*"),
         ("PULSE_ADMIN_TOKEN", "short-secret"),
         ("LIVEKIT_API_KEY", "k"),
+        ("PULSE_HTTPS", "true"),
     ];
     for flags in [&["--check", "--config", "missing.toml"][..], &["--config", "missing.toml"]] {
         let refused = run(folder.path(), flags, &environment);
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(2), "{flags:?}: {told}");
-        for name in ["missing.toml", "PULSE_STORE", "CORS_ORIGINS", "PULSE_ADMIN_TOKEN", "LIVEKIT_API_SECRET"] {
+        let wrong = ["missing.toml", "PULSE_STORE", "CORS_ORIGINS", "PULSE_ADMIN_TOKEN", "LIVEKIT_API_SECRET"];
+        for name in wrong.into_iter().chain(["PULSE_HTTPS (environment) needs PULSE_TRUSTED_PROXIES"]) {
             assert!(told.contains(name), "{flags:?}: {name} is not in {told}");
         }
         assert!(!told.contains("short-secret"), "{told}");
     }
     assert_eq!(run(folder.path(), &["--colour"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn files_of_tls_that_cannot_be_used_are_told_before_the_store_is_opened() {
+    const CERTIFICATE: &str = "names a file with no certificates that can be read";
+    const KEY: &str = "names a file with no private key that can be read";
+    let folder = temporary_folder("tls-faults");
+    // On one line, as it comes out of a variable: what a reader of such files repeats in its error.
+    std::fs::write(folder.path().join("bad.pem"), "-----BEGIN PRIVATE KEY----- hush hush -----END PRIVATE KEY-----\n")
+        .unwrap();
+    std::fs::write(folder.path().join("empty.pem"), "").unwrap();
+    for (chain, key) in [("none.pem", "none.pem"), ("empty.pem", "bad.pem"), ("bad.pem", "empty.pem")] {
+        let environment = [("PULSE_TLS_CERT", chain), ("PULSE_TLS_KEY", key), ("CORS_ORIGINS", "*")];
+        for flags in [&["--check"][..], &[]] {
+            let refused = run(folder.path(), flags, &environment);
+            let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(2), "{flags:?} with {chain}, {key}: {told}");
+            for (name, detail) in [("PULSE_TLS_CERT", CERTIFICATE), ("PULSE_TLS_KEY", KEY), ("CORS_ORIGINS", "")] {
+                assert!(told.contains(&format!("{name} {detail}")), "{flags:?} with {chain}, {key}: {told}");
+            }
+            // As text and as numbers.
+            assert!(!told.contains("hush") && !told.contains("104, 117, 115, 104"), "{told}");
+        }
+    }
+    let environment = [("PULSE_TLS_CERT", "none.pem"), ("PULSE_TLS_KEY", "none.pem")];
+    let refused = run(folder.path(), &[], &environment);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains(CERTIFICATE) && told.contains("No such file"), "{told}");
+    assert!(!folder.path().join("pulse-data").exists(), "the store was opened before the certificate was read");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Start, signals, drain.
 
-use std::{process::Command, time::Duration};
+use std::{any::Any, process::Command, time::Duration};
 
 use pulse_tests::{
     daemon::{self, Daemon, DaemonOptions},
@@ -9,7 +9,7 @@ use pulse_tests::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{ACME, under_way};
+use super::{ACME, under_way, under_way_over_http_2};
 
 #[tokio::test]
 async fn a_second_daemon_on_the_same_store_is_refused_and_told_of_the_first() {
@@ -36,17 +36,34 @@ async fn a_request_under_way_is_finished_after_sigterm() {
 }
 
 #[tokio::test]
+async fn a_stream_of_http_2_is_finished_after_sigterm() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let stream = under_way_over_http_2(&daemon).await;
+    daemon.process.signal(Signal::TERM);
+    daemon.process.until_logged("\"message\":\"stopping\"").await;
+    let (status, answer) = stream.ended_with(ACME).await;
+    assert_eq!(status, 201, "{answer}");
+    assert_eq!(daemon.process.exited(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_end_is_cut_off_when_the_drain_is_over() {
     // All places for connections are taken, so that the daemon waits for one of them when the signal comes.
     let options = DaemonOptions::new()
         .env("PULSE_MAX_CONNECTIONS", "1")
         .env("PULSE_BODY_TIMEOUT", "600")
         .env("PULSE_DRAIN_TIMEOUT", "1");
-    let daemon = Daemon::start(options).await;
-    let _stream = under_way(&daemon).await;
-    daemon.process.signal(Signal::TERM);
-    daemon.process.until_logged("requests under way were cut off").await;
-    assert_eq!(daemon.process.exited(Duration::from_secs(8)).await.code(), Some(0));
+    for over_http_2 in [false, true] {
+        let daemon = Daemon::start(options.clone()).await;
+        let _held: Box<dyn Any> = if over_http_2 {
+            Box::new(under_way_over_http_2(&daemon).await)
+        } else {
+            Box::new(under_way(&daemon).await)
+        };
+        daemon.process.signal(Signal::TERM);
+        daemon.process.until_logged("requests under way were cut off").await;
+        assert_eq!(daemon.process.exited(Duration::from_secs(8)).await.code(), Some(0));
+    }
 }
 
 #[tokio::test]
@@ -93,6 +110,10 @@ async fn tls_is_spoken_with_a_certificate_that_a_sighup_reads_again() {
     make_certificate(folder.path(), "second.example");
     daemon.hang_up();
     daemon.process.until_logged("the TLS certificate was read again").await;
+    assert!(subject(daemon.address()).contains("second.example"));
+    std::fs::write(folder.path().join("key.pem"), "no key").unwrap();
+    daemon.hang_up();
+    daemon.process.until_logged("the TLS certificate stays: PULSE_TLS_KEY names").await;
     assert!(subject(daemon.address()).contains("second.example"));
 }
 

@@ -7,13 +7,14 @@ use pulse_core::{
     entropy::SeededEntropy,
     secret::Secret,
 };
-use pulse_tests::daemon::{Daemon, DaemonOptions};
+use pulse_tests::daemon::{Answered, Daemon, DaemonOptions};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::{ACME, under_way};
+use super::{ACME, under_way, under_way_over_http_2};
 
 async fn to_the_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
@@ -39,6 +40,9 @@ async fn slow_headers_and_slow_bodies_are_not_waited_for() {
     slow.write_all(head.as_bytes()).await.unwrap();
     let answer = to_the_end(&mut slow).await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
+
+    let (status, answer) = under_way_over_http_2(&daemon).await.answered().await;
+    assert!(status == 408 && answer.contains("request_timeout"), "over HTTP/2: {status} {answer}");
 }
 
 #[tokio::test]
@@ -89,9 +93,19 @@ async fn an_idle_connection_is_kept_longer_than_slow_headers_and_not_for_ever() 
 #[tokio::test]
 async fn headers_beyond_16_kib_are_431() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
-    let client = daemon.client();
-    let answer = client.send(client.request("GET", "/v1/organizations").header("x-big", "x".repeat(17_000))).await;
-    assert_eq!((answer.status, answer.code().as_str()), (431, "headers_too_large"));
+    for (client, version) in
+        [(daemon.client(), reqwest::Version::HTTP_11), (daemon.client().over_http_2(), reqwest::Version::HTTP_2)]
+    {
+        let one = client.send(client.request("GET", "/v1/organizations").header("x-big", "x".repeat(17_000))).await;
+        assert_eq!((one.version, one.status, one.code().as_str()), (version, 431, "headers_too_large"));
+        // Many small ones are as large together.
+        let many = (0..60).fold(client.request("GET", "/v1/organizations"), |request, number| {
+            request.header(format!("x-small-{number}"), "x".repeat(300))
+        });
+        let many = client.send(many).await;
+        assert_eq!((many.version, many.status, many.code().as_str()), (version, 431, "headers_too_large"));
+        assert_eq!(client.get("/v1/organizations").await.status, 200, "the next request is answered");
+    }
 }
 
 #[tokio::test]
@@ -142,6 +156,14 @@ async fn strangers_behind_one_address_share_a_limit_and_probes_have_none() {
     assert_eq!(client.get("/v1/status").await.status, 200, "the operator has no limit");
 }
 
+/// Holds an answer to what it says is left of a limit of which so many requests were spent.
+fn assert_paid(answer: &Answered, spent: u32) {
+    let left = answer.header("ratelimit").split(['=', ';']).nth(2).and_then(|text| text.parse::<u32>().ok());
+    // One comes back every 0.6 seconds.
+    let expected = 100 - spent..=100 - spent + 3;
+    assert!(left.is_some_and(|left| left <= 99 && expected.contains(&left)), "after {spent}: {answer:?}");
+}
+
 #[tokio::test]
 async fn refused_requests_cost_as_much_as_others() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
@@ -159,11 +181,45 @@ async fn refused_requests_cost_as_much_as_others() {
         let request = client.bare(method, path).bearer_auth(secret).header("content-type", "application/json");
         let answer = client.send(request.body(body)).await;
         assert!((400..429).contains(&answer.status), "{method} {path}: {answer:?}");
-        let left = answer.header("ratelimit").split(['=', ';']).nth(2).and_then(|text| text.parse::<u32>().ok());
-        // One comes back every 0.6 seconds.
-        let expected = 100 - spent..=100 - spent + 3;
-        assert!(left.is_some_and(|left| left <= 99 && expected.contains(&left)), "{method} {path}: {answer:?}");
+        assert_paid(&answer, spent);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_known_and_refused_is_paid_for_by_its_address() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let client = daemon.client();
+    // A plan without limits: what is told and kept here is the address's.
+    let project = client.project("Enterprise").await;
+    let path = format!("/v1/projects/{}", project["id"].as_str().unwrap());
+    let office = json!({ "name": "office", "networks": ["10.1.0.0/16"] });
+    let office = client.post(&format!("{path}/keys"), &office).await.json();
+    let ask = async |key: &serde_json::Value| {
+        let secret = key["pulse_api_secret"].as_str().unwrap();
+        client.send(client.bare("GET", "/v1/me").bearer_auth(secret)).await
+    };
+    assert_eq!(ask(&project).await.header("ratelimit"), "", "a key that works has no limit in this plan");
+    let answer = ask(&office).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "from another network");
+    assert_paid(&answer, 1);
+    let suspended = client.post(&format!("{path}/suspend"), &json!({ "reason": "a test" })).await;
+    assert_eq!(suspended.status, 200, "{}", suspended.text);
+    let answer = ask(&project).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "project_suspended"));
+    assert_paid(&answer, 2);
+    let mut asked = 2;
+    let limited = loop {
+        let answer = ask(&project).await;
+        asked += 1;
+        if answer.status == 429 {
+            break answer;
+        }
+        // What comes back in the meantime is one request in 0.6 seconds.
+        assert!(answer.status == 403 && asked < 200, "request {asked}: {answer:?}");
+    };
+    assert!(asked > 100, "refused after {asked} requests");
+    assert!(limited.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{limited:?}");
+    assert_eq!(client.get("/v1/me").await.status, 200, "the operator has no limit");
 }
 
 /// A secret that is well-formed, with the right checksum, and unknown.

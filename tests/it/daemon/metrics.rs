@@ -1,6 +1,9 @@
 //! What `/metrics` tells an operator.
 
-use pulse_tests::daemon::{Daemon, DaemonOptions};
+use pulse_tests::{
+    daemon::{Daemon, DaemonOptions},
+    peers::mongo::Mongo,
+};
 use serde_json::json;
 
 /// The value of a series, 0 when it is not there.
@@ -47,5 +50,28 @@ async fn the_metrics_count_requests_commits_keys_and_limits() {
     }
     for (series, exact) in [("pulse_keys_cached", 1.0), ("pulse_rate_limited_total{kind=\"key\"}", 1.0)] {
         assert!((value(&text, series) - exact).abs() < 0.5, "{series}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn commits_are_timed_and_counted_where_none_is_shared() {
+    let mongo = Mongo::shared().await;
+    let uri = mongo.uri(&mongo.unique_database());
+    let memory = DaemonOptions::new().env("PULSE_STORE", "memory:");
+    for options in [DaemonOptions::new().over_mongodb(uri), memory] {
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let before = client.get("/metrics").await.text;
+        client.project("Pro").await;
+        let after = client.get("/metrics").await.text;
+        // The organization and the project; what works in the background may add to them.
+        for series in ["pulse_store_commit_seconds_count", "pulse_store_commit_group_sum"] {
+            let (before, after) = (value(&before, series), value(&after, series));
+            assert!(after >= before + 2.0, "{series} was {before}, then {after}");
+        }
+        let alone = value(&after, "pulse_store_commit_group_bucket{le=\"1\"}");
+        assert!((alone - value(&after, "pulse_store_commit_group_count")).abs() < 0.5, "a commit was shared:\n{after}");
+        assert!(value(&after, "pulse_store_commit_seconds_sum") > 0.0, "commits took no time:\n{after}");
+        daemon.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 //! What the edge does with requests: bad input, options of calls, headers of answers.
 
 use pulse_tests::daemon::{Daemon, DaemonOptions};
+use reqwest::Version;
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
@@ -30,15 +31,19 @@ async fn bad_bodies_are_refused_with_the_reason_and_never_with_a_500() {
         ),
         ("2 MiB", vec![b' '; 2 << 20], 413, "body_too_large"),
     ];
+    let over_http_2 = client.over_http_2();
     for (name, body, status, code) in cases {
-        let request = client
-            .bare("POST", "/v1/tokens/create")
-            .basic_auth(text(&project, "pulse_api_key"), Some(text(&project, "pulse_api_secret")))
-            .header("content-type", JSON)
-            .body(body);
-        let answer = client.send(request).await;
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{name}: {}", answer.text);
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{name}");
+        for (client, version) in [(&client, Version::HTTP_11), (&over_http_2, Version::HTTP_2)] {
+            let request = client
+                .bare("POST", "/v1/tokens/create")
+                .basic_auth(text(&project, "pulse_api_key"), Some(text(&project, "pulse_api_secret")))
+                .header("content-type", JSON)
+                .body(body.clone());
+            let answer = client.send(request).await;
+            assert_eq!((answer.version, answer.status), (version, status), "{name}: {}", answer.text);
+            assert_eq!(answer.code(), code, "{name}: {}", answer.text);
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{name}");
+        }
     }
 }
 
@@ -146,7 +151,6 @@ async fn the_log_is_json_for_programs_and_text_where_that_is_asked_for() {
 #[tokio::test]
 async fn http_2_in_the_clear_works_by_prior_knowledge() {
     let daemon = Daemon::start(DaemonOptions::new()).await;
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
-    let answer = client.get(format!("{}/ready", daemon.url)).send().await.unwrap();
-    assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+    let answer = daemon.client().over_http_2().get("/ready").await;
+    assert_eq!((answer.version, answer.status), (Version::HTTP_2, 200));
 }

@@ -24,12 +24,9 @@ const WRITERS: usize = 4;
 /// A call of the store ends after ten seconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(14);
 
-/// Secrets are given here: there is no file of the store beside which they could be kept.
 fn over(uri: String) -> DaemonOptions {
     DaemonOptions::new()
-        .env("PULSE_STORE", uri)
-        .env("API_KEY_PEPPER", "a-pepper-of-the-daemons-over-mongodb")
-        .env("PULSE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+        .over_mongodb(uri)
         .env("LIVEKIT_HOST", "ws://127.0.0.1:1")
         .env("LIVEKIT_API_KEY", "devkey")
         .env("LIVEKIT_API_SECRET", "secret-of-livekit")

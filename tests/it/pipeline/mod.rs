@@ -24,6 +24,7 @@ mod story;
 mod sweeps;
 mod twice;
 mod unclaimed;
+mod under_way;
 mod unprompted;
 
 use pulse_core::{

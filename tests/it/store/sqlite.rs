@@ -20,7 +20,8 @@ use pulse_core::{
     store::{
         Batch, CommitMode, Outcome, SharedStore, Store, Write,
         schema::META,
-        sqlite::{SqliteOptions, SqliteStore, maintenance::CheckReport},
+        soundness::CheckReport,
+        sqlite::{SqliteOptions, SqliteStore},
         testing::{model, sample},
     },
     time::{SystemClock, Timestamp},

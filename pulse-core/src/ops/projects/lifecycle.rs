@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{read, replacing, shown};
+use super::{read, replacing, shown, stopping};
 use crate::{
     access::Permission,
     error::{Code, Error, Result},
@@ -67,8 +67,7 @@ impl Operation for DeleteProject {
             updated_at: cx.now,
             ..before.clone()
         };
-        let keys = cx.parts.keys.count_live(self.id).await?;
-        let mut planned = replacing(cx, &before, after).await?.touching("keys", keys);
+        let mut planned = stopping(cx, self.id, replacing(cx, &before, after).await?).await?;
         job(cx, JobKind::PurgeProject, self.id, purge_at).insert_into(&mut planned.batch)?;
         Ok(planned)
     }
@@ -174,8 +173,7 @@ impl Operation for SuspendProject {
                     updated_at: cx.now,
                     ..before.clone()
                 };
-                let keys = cx.parts.keys.count_live(self.id).await?;
-                Ok(replacing(cx, &before, after).await?.touching("keys", keys))
+                stopping(cx, self.id, replacing(cx, &before, after).await?).await
             }
         }
     }

@@ -37,7 +37,8 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
     let constraints = cx.call.caller.key().and_then(KeyRecord::constraints);
     let preset = named_preset(tenant, request)?;
     let mut faults = text_faults(tenant, request);
-    let life = life(cx, request.ttl_seconds, preset.as_ref(), constraints).unwrap_or_else(|fault| {
+    let of_preset = preset.as_ref().and_then(|preset| preset.max_ttl_seconds);
+    let life = life(cx, request.ttl_seconds, of_preset, constraints).unwrap_or_else(|fault| {
         faults.push(fault);
         0
     });
@@ -52,7 +53,7 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
     let grants = grants?;
     check_room(cx, Some(&request.room_name))?;
     let signer = signer_of(&tenant.project, &cx.parts.settings.livekit, &cx.parts.sealer)?;
-    let jti = Jti::first(cx.now, cx.parts.entropy.as_ref());
+    let jti = Jti::first(cx.now, cx.parts.entropy.as_ref()).to_string();
     let wire = signer.wire_room(tenant.project.id, &request.room_name);
     let livekit = Claims {
         sub: request.identity.as_str().to_owned(),
@@ -63,10 +64,12 @@ pub(super) fn mint(cx: &Cx<'_>, request: &CreateToken) -> Result<MediaToken> {
         room_config,
         ..Claims::default()
     };
-    seal_and_sign(cx, &signer, livekit, jti, life, &request.room_name)
+    let claims = TokenClaims { livekit, jti, max_ttl_seconds: of_preset };
+    seal_and_sign(cx, &signer, claims, life, &request.room_name)
 }
 
-/// Makes the successor of a token that was judged good: the same claims, checked against today's policy.
+/// Makes the successor of a token that was judged good: the same claims, checked against today's policy. The ceiling of the
+/// preset that the first of the family was made with goes along.
 pub(super) fn refresh(cx: &Cx<'_>, old: Judged, ttl_seconds: Option<u32>) -> Result<MediaToken> {
     let tenant = cx.tenant()?;
     check_room(cx, Some(&old.room))?;
@@ -82,34 +85,34 @@ pub(super) fn refresh(cx: &Cx<'_>, old: Judged, ttl_seconds: Option<u32>) -> Res
         return Err(refused_grant(*grant));
     }
     let before = u32::try_from(old.claims.livekit.exp.saturating_sub(old.claims.livekit.nbf)).unwrap_or(u32::MAX);
-    let ceiling = ceiling(cx, None, constraints)?;
+    let of_preset = old.claims.max_ttl_seconds;
     let life = match ttl_seconds {
-        None => before.min(ceiling),
-        asked => life(cx, asked, None, constraints).map_err(|fault| Error::invalid(vec![fault]))?,
+        None => before.min(ceiling(cx, of_preset, constraints)?),
+        asked => life(cx, asked, of_preset, constraints).map_err(|fault| Error::invalid(vec![fault]))?,
     };
     let signer = signer_of(&tenant.project, &cx.parts.settings.livekit, &cx.parts.sealer)?;
-    seal_and_sign(cx, &signer, old.claims.livekit, old.jti.next(), life, &old.room)
+    let claims = TokenClaims { jti: old.jti.next().to_string(), ..old.claims };
+    seal_and_sign(cx, &signer, claims, life, &old.room)
 }
 
 /// Puts the claims that Pulse alone decides into place, and signs.
 fn seal_and_sign(
     cx: &Cx<'_>,
     signer: &Signer,
-    mut livekit: Claims,
-    jti: Jti,
+    mut claims: TokenClaims,
     life: u32,
     room: &RoomName,
 ) -> Result<MediaToken> {
     let project = &cx.tenant()?.project;
     let (now, end) = (cx.now.as_secs(), end_of(cx, life));
-    let jti = jti.to_string();
+    let livekit = &mut claims.livekit;
     livekit.iss.clone_from(&signer.api_key);
     livekit.nbf = usize::try_from(now).map_err(Error::internal)?;
     livekit.exp = usize::try_from(end.as_secs()).map_err(Error::internal)?;
     livekit.attributes.insert(PROJECT_ATTRIBUTE.to_owned(), project.id.to_string());
-    livekit.attributes.insert(JTI_ATTRIBUTE.to_owned(), jti.clone());
+    livekit.attributes.insert(JTI_ATTRIBUTE.to_owned(), claims.jti.clone());
     let identity = livekit.sub.parse().map_err(Error::internal)?;
-    let token = token::sign(signer, &TokenClaims { livekit, jti })?;
+    let token = token::sign(signer, &claims)?;
     if token.len() > token::MAX_TOKEN_BYTES {
         let detail = format!(
             "is too much together with attributes and room_config: the token would have more than {} bytes",
@@ -175,19 +178,20 @@ fn text_faults(tenant: &Tenant, request: &CreateToken) -> Vec<Fault> {
     faults
 }
 
-fn ceiling(cx: &Cx<'_>, preset: Option<&Preset>, constraints: Option<&Constraints>) -> Result<u32> {
-    let bounds = [preset.and_then(|preset| preset.max_ttl_seconds), constraints.and_then(|own| own.max_ttl_seconds)];
+/// The longest life that project, key and preset allow together, in seconds.
+fn ceiling(cx: &Cx<'_>, of_preset: Option<u32>, constraints: Option<&Constraints>) -> Result<u32> {
+    let bounds = [of_preset, constraints.and_then(|own| own.max_ttl_seconds)];
     Ok(bounds.into_iter().flatten().fold(project_ceiling(cx)?, u32::min))
 }
 
 fn life(
     cx: &Cx<'_>,
     asked: Option<u32>,
-    preset: Option<&Preset>,
+    of_preset: Option<u32>,
     constraints: Option<&Constraints>,
 ) -> std::result::Result<u32, Fault> {
     let ceiling =
-        ceiling(cx, preset, constraints).map_err(|error| Fault::new("ttl_seconds", "invalid", error.message()))?;
+        ceiling(cx, of_preset, constraints).map_err(|error| Fault::new("ttl_seconds", "invalid", error.message()))?;
     match asked {
         None => Ok(DEFAULT_TTL_SECONDS.min(ceiling)),
         Some(0) => Err(Fault::new("ttl_seconds", "too_small", "must be at least 1")),

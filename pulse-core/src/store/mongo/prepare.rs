@@ -3,12 +3,14 @@
 //! Every step may run again, and in several daemons at once: what exists is left alone, what differs is brought to the
 //! declaration, and the version is written last and never lowered.
 
+use std::collections::BTreeMap;
+
 use futures_util::{TryStreamExt as _, future};
 use mongodb::{
     Database,
     bson::{Document, doc},
     error::Error as DriverError,
-    options::ValidationLevel,
+    options::{CreateCollectionOptions, ValidationAction, ValidationLevel},
 };
 
 use super::{
@@ -73,26 +75,26 @@ pub(super) async fn version(db: &Database) -> Result<Option<u32>> {
 
 async fn build(db: &Database) -> Result<(), DriverError> {
     let existing: Vec<_> = db.list_collections().await?.try_collect().await?;
-    let validator =
-        |name: &str| existing.iter().find(|found| found.name == name).map(|found| found.options.validator.clone());
-    let bare = [LOG_HEADS, STATE].into_iter().filter(|name| validator(name).is_none());
+    let existing: BTreeMap<&str, _> = existing.iter().map(|found| (found.name.as_str(), &found.options)).collect();
+    let bare = [LOG_HEADS, STATE].into_iter().filter(|name| !existing.contains_key(name));
     future::try_join_all(bare.map(|name| create(db, name, None))).await?;
-    let declared = COLLECTIONS.iter().map(|collection| build_collection(db, collection, validator(collection.name)));
+    let declared = COLLECTIONS.iter().map(|one| build_collection(db, one, existing.get(one.name).copied()));
     future::try_join_all(declared).await.map(drop)
 }
 
-/// Builds one collection; `existing` is its validator, if the collection exists.
+/// Builds one collection; `existing` are its options, if the collection exists.
 async fn build_collection(
     db: &Database,
     collection: &'static Collection,
-    existing: Option<Option<Document>>,
+    existing: Option<&CreateCollectionOptions>,
 ) -> Result<(), DriverError> {
     let declared = validator(collection);
     match existing {
         None => create(db, collection.name, Some(declared)).await?,
-        Some(validator) if validator.as_ref() == Some(&declared) => {}
+        Some(options) if is_enforced(options, &declared) => {}
         Some(_) => {
-            let change = doc! { "collMod": collection.name, "validator": declared, "validationLevel": "strict" };
+            let mut change = doc! { "collMod": collection.name, "validator": declared };
+            change.extend(doc! { "validationLevel": "strict", "validationAction": "error" });
             db.run_command(change).await?;
         }
     }
@@ -109,6 +111,13 @@ async fn build_collection(
         }
     }
     Ok(())
+}
+
+/// Whether a collection with these options takes nothing but what the declared validator allows.
+pub(super) fn is_enforced(options: &CreateCollectionOptions, declared: &Document) -> bool {
+    options.validator.as_ref() == Some(declared)
+        && matches!(options.validation_level, None | Some(ValidationLevel::Strict))
+        && matches!(options.validation_action, None | Some(ValidationAction::Error))
 }
 
 fn is_another_definition(error: &DriverError) -> bool {
@@ -140,7 +149,7 @@ async fn create_indexes(db: &Database, collection: &Collection, indexes: Vec<Doc
 }
 
 /// The declared indexes as MongoDB's, with the one for expiry.
-fn indexes(collection: &Collection) -> Vec<Document> {
+pub(super) fn indexes(collection: &Collection) -> Vec<Document> {
     let expiry = collection.expires.map(|expiry| {
         let key = doc! { codec::stored_name(expiry.field()): 1 };
         doc! { "key": key, "name": EXPIRY_INDEX, "expireAfterSeconds": EXPIRY_DELAY_SECONDS }
@@ -169,7 +178,7 @@ fn secondary(collection: &Collection, index: &Index) -> Document {
 }
 
 /// The declared fields as a `$jsonSchema`.
-fn validator(collection: &Collection) -> Document {
+pub(super) fn validator(collection: &Collection) -> Document {
     let mut required = vec![ID.to_owned(), VERSION.to_owned()];
     let mut properties = doc! { ID: { "bsonType": "string" }, VERSION: { "bsonType": "long" } };
     for field in collection.fields {

@@ -34,7 +34,7 @@ pub(super) fn entry_condition(collection: &Collection, name: &str) -> Document {
 }
 
 /// What selects the entries under a prefix.
-fn under(collection: &Collection, fields: &[&str], prefix: &[Value]) -> Document {
+pub(super) fn under(collection: &Collection, fields: &[&str], prefix: &[Value]) -> Document {
     let mut selected = Document::new();
     for (position, name) in fields.iter().enumerate() {
         let mut condition = entry_condition(collection, name);

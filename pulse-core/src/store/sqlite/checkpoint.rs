@@ -39,12 +39,9 @@ use crate::{
     fault,
 };
 
-/// From how many pages on the log is folded when commits are shared: the more, the fewer pages are written twice, and the
-/// longer a start after a crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
+/// From how many pages on the log is folded: the more, the fewer pages are written twice, and the longer a start after a
+/// crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
 pub(super) const FOLD_AT: i32 = 8_000;
-/// The same for lone commits, as SQLite does it by itself: a log that does not grow is synced in two thirds of the time
-/// (`tests/bench sqlite`).
-const FOLD_LONE_AT: i32 = 1_000;
 /// From how many times as many on commits fold it themselves.
 const TOO_LONG: i32 = 4;
 /// How many pages may be left for a commit to fold itself: not many more than the largest commits have.
@@ -89,7 +86,6 @@ impl Thread {
         move |log, pages| {
             let nearly = health.nearly_folded.swap(false, Relaxed);
             health.log_pages.store(pages, Relaxed);
-            let fold_at = if health.is_shared.load(Relaxed) { fold_at } else { fold_at.min(FOLD_LONE_AT) };
             if pages < fold_at {
                 // Begun anew meanwhile: nothing was left.
                 return Ok(());

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, backup::StepResult};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::check::{CheckReport, CollectionRows, Problem, check};
+pub use self::check::check;
 use super::{
     connection::{self, Role},
     locks::{StoreLock, beside, open_private},

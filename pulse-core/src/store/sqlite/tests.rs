@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{
-    CommitObserver, SqliteOptions, SqliteStore,
+    SqliteOptions, SqliteStore,
     connection::{self, Role},
     locks::StoreLock,
     migrations::{self, Migration},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     store::{
-        Batch, CommitMode, Order, Outcome, Position, Scan, Store,
+        Batch, CommitMode, CommitObserver, Order, Outcome, Position, Scan, Store,
         schema::{AUDIT, COLLECTIONS, DELIVERIES, FieldType, META, PRIMARY, SCHEMA_VERSION},
         testing::sample::{audit, past},
     },

@@ -23,11 +23,33 @@ use crate::{
 /// What keeps a batch from being applied; none when a write was.
 type Refused = Option<Outcome>;
 
-/// Applies a batch that [`check::batch`] has let through. After any outcome but `Committed` the caller must roll back.
-pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Outcome> {
+/// A batch that [`check::batch`] has let through, with the text of each document that it writes: made by the caller, because
+/// all callers wait for the writer's thread.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    batch: Batch,
+    /// One for each write; empty for those that write no document of their own.
+    texts: Vec<String>,
+}
+
+impl Prepared {
+    pub(super) fn new(batch: Batch) -> Self {
+        let text = |write: &Write| match write {
+            Write::Insert { doc, .. } | Write::Replace { doc, .. } => doc.to_string(),
+            Write::Delete { .. } | Write::Increment { .. } | Write::Require { .. } | Write::Append { .. } => {
+                String::new()
+            }
+        };
+        let texts = batch.writes.iter().map(text).collect();
+        Self { batch, texts }
+    }
+}
+
+/// Applies a batch. After any outcome but `Committed` the caller must roll back.
+pub(super) fn apply(conn: &Connection, Prepared { batch, texts }: &Prepared) -> Result<Outcome> {
     let mut seqs = Vec::new();
-    for write in &batch.writes {
-        if let Some(outcome) = apply_one(conn, write, &mut seqs)? {
+    for (write, text) in batch.writes.iter().zip(texts) {
+        if let Some(outcome) = apply_one(conn, write, text, &mut seqs)? {
             return Ok(outcome);
         }
     }
@@ -37,10 +59,10 @@ pub(super) fn apply(conn: &Connection, batch: &Batch) -> Result<Outcome> {
     Ok(Outcome::Committed { seqs })
 }
 
-fn apply_one(conn: &Connection, write: &Write, seqs: &mut Vec<u64>) -> Result<Refused> {
+fn apply_one(conn: &Connection, write: &Write, text: &str, seqs: &mut Vec<u64>) -> Result<Refused> {
     match write {
-        Write::Insert { collection, id, doc } => insert(conn, table(collection)?, id, doc),
-        Write::Replace { collection, id, version, doc } => replace(conn, table(collection)?, id, *version, doc),
+        Write::Insert { collection, id, doc } => insert(conn, table(collection)?, id, (doc, text)),
+        Write::Replace { collection, id, version, doc } => replace(conn, table(collection)?, id, *version, (doc, text)),
         Write::Delete { collection, id, version } => delete(conn, table(collection)?, id, *version),
         Write::Increment { collection, id, field, by, min, max } => {
             let Some(mut stored) = read::get(conn, collection, id)? else { return Ok(stale(collection, id)) };
@@ -50,7 +72,7 @@ fn apply_one(conn: &Connection, write: &Write, seqs: &mut Vec<u64>) -> Result<Re
             };
             stored.doc[*field] = sum.into();
             check::document(collection, &stored.doc)?;
-            replace(conn, table(collection)?, id, stored.version, &stored.doc)
+            replace(conn, table(collection)?, id, stored.version, (&stored.doc, &stored.doc.to_string()))
         }
         Write::Require { collection, id, version } => {
             let mut statement = conn.prepare_cached(&table(collection)?.get)?;
@@ -70,8 +92,9 @@ fn sum(stored: &Stored, field: &str, by: i64) -> Result<Option<i64>> {
     Ok(value.checked_add(by))
 }
 
-fn insert(conn: &Connection, table: &Table, id: &str, doc: &Value) -> Result<Refused> {
-    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), doc.to_string().into()];
+/// Inserts a document, of which `text` is the text.
+fn insert(conn: &Connection, table: &Table, id: &str, (doc, text): (&Value, &str)) -> Result<Refused> {
+    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), text.into()];
     params.extend(table.values(doc)?);
     if let Err(fault) = conn.prepare_cached(&table.insert)?.execute(params_from_iter(params)) {
         return clash(conn, table, id, doc, true, fault);
@@ -79,13 +102,14 @@ fn insert(conn: &Connection, table: &Table, id: &str, doc: &Value) -> Result<Ref
     move_keys(conn, table, id, &Value::Null, doc)
 }
 
-fn replace(conn: &Connection, table: &Table, id: &str, version: u64, doc: &Value) -> Result<Refused> {
+/// Replaces a document by another, of which `text` is the text.
+fn replace(conn: &Connection, table: &Table, id: &str, version: u64, (doc, text): (&Value, &str)) -> Result<Refused> {
     let before = if table.sides.is_empty() { None } else { read::get(conn, table.collection, id)? };
     let values = table.values(doc)?;
     let Some(changed) = changed_columns(conn, table, id, version, &values)? else {
         return Ok(stale(table.collection, id));
     };
-    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), doc.to_string().into()];
+    let mut params: Vec<ToSqlOutput<'_>> = vec![id.into(), text.into()];
     params.extend(changed.iter().map(|column| values[*column].clone()));
     if let Err(fault) = conn.prepare_cached(&table.update(&changed))?.execute(params_from_iter(params)) {
         return clash(conn, table, id, doc, false, fault);
@@ -203,7 +227,7 @@ fn append(
     seqs.push(last + 1);
     let mut head = conn.prepare_cached("INSERT OR REPLACE INTO pulse_logs VALUES (?1, ?2, ?3, ?4)")?;
     head.execute((collection.name, log, signed(last + 1), hash))?;
-    insert(conn, table(collection)?, id, &doc)
+    insert(conn, table(collection)?, id, (&doc, &doc.to_string()))
 }
 
 /// Moves due documents to the end of the lease, and gives them out. One that does not decode moves too, so that it does
@@ -222,7 +246,8 @@ pub(super) fn claim(conn: &Connection, claim: &Claim, field: &str, now: Timestam
         match read::decode(collection, &id, version, &doc) {
             Ok(mut stored) => {
                 stored.doc[field] = until.as_str().into();
-                if let Some(refused) = replace(conn, table(collection)?, &id, version, &stored.doc)? {
+                let text = stored.doc.to_string();
+                if let Some(refused) = replace(conn, table(collection)?, &id, version, (&stored.doc, &text))? {
                     return Err(Error::internal(format!("a claim was refused: {refused:?}")));
                 }
                 stored.version += 1;

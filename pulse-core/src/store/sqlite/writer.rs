@@ -26,14 +26,13 @@ use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CommitObserver,
     checkpoint::{Checkpointer, FOLD_AT},
     connection,
 };
 use crate::{
     error::{Code, Error, Result},
     fault,
-    time::Clock,
+    store::timing::Timing,
 };
 
 /// How many jobs share a commit at most.
@@ -69,8 +68,6 @@ pub(super) struct Health {
     unfolded: AtomicBool,
     /// The thread beside the writer has folded the log but for what came meanwhile.
     pub(super) nearly_folded: AtomicBool,
-    /// Several callers share the commit that is being made.
-    pub(super) is_shared: AtomicBool,
     /// How many pages the log had after the last commit.
     pub(super) log_pages: AtomicI32,
 }
@@ -97,16 +94,11 @@ impl Health {
 
 impl Writer {
     /// Starts the thread on its connection.
-    pub(super) fn start(
-        mut conn: Connection,
-        path: PathBuf,
-        clock: Arc<dyn Clock>,
-        observer: Option<Arc<dyn CommitObserver>>,
-    ) -> Result<Self> {
+    pub(super) fn start(mut conn: Connection, path: PathBuf, timing: Timing) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let health = Arc::new(Health::default());
         let checkpointer = Checkpointer::start(&mut conn, path, FOLD_AT, health.clone())?;
-        let thread = Thread { conn, checkpointer, clock, observer, health: health.clone() };
+        let thread = Thread { conn, checkpointer, timing, health: health.clone() };
         let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || thread.run(jobs));
         Ok(Self { queue: Some(queue), thread: Some(thread.map_err(Error::store_unavailable)?), health })
     }
@@ -194,8 +186,7 @@ fn next(jobs: &mut mpsc::Receiver<Box<dyn Job>>) -> Option<Box<dyn Job>> {
 struct Thread {
     conn: Connection,
     checkpointer: Checkpointer,
-    clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn CommitObserver>>,
+    timing: Timing,
     health: Arc<Health>,
 }
 
@@ -215,16 +206,11 @@ impl Thread {
 
     /// Commits a group and answers its callers.
     fn commit(&self, mut group: Vec<Box<dyn Job>>) {
-        let started = self.clock.monotonic();
-        self.health.is_shared.store(group.len() > 1, Relaxed);
+        let begun = self.timing.begin();
         let fault = match self.transact(&mut group) {
             Ok(written) => {
                 self.health.failing.store(false, Relaxed);
-                // A group that only looked has cost no commit.
-                if let Some(observer) = self.observer.as_ref().filter(|_| written > 0) {
-                    let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
-                    let _ = catch_unwind(AssertUnwindSafe(|| observer.committed(written, seconds)));
-                }
+                self.timing.committed(begun, written);
                 return group.into_iter().for_each(|job| job.answer(None));
             }
             Err(fault) => fault,

@@ -11,9 +11,9 @@ use std::{
 use pulse_core::{
     error::Code,
     store::{
-        Batch, Claim, Scan, Store,
+        Batch, Claim, CommitObserver, Scan, Store,
         schema::{JOBS, META, PRIMARY},
-        sqlite::{CommitObserver, SqliteOptions, SqliteStore, maintenance},
+        sqlite::{SqliteOptions, SqliteStore, maintenance},
         testing::sample,
     },
 };

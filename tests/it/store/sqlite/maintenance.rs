@@ -175,7 +175,7 @@ async fn a_check_of_a_sound_store_counts_what_is_there() {
     furnished(&path).await;
     let report = maintenance::check(&path).unwrap();
     assert_sound(&report);
-    assert_eq!((report.schema_version, report.logs), (SCHEMA_VERSION, 2));
+    assert_eq!((report.schema_version, report.logs), (Some(SCHEMA_VERSION), 2));
     let rows = |name: &str| report.collections.iter().find(|rows| rows.name == name).map(|rows| rows.rows);
     assert_eq!((rows("projects"), rows("audit_logs"), rows("jobs")), (Some(1), Some(5), Some(0)));
 }

@@ -98,22 +98,6 @@ fn a_log_that_was_begun_anew_is_not_taken_for_one_that_is_nearly_folded() {
 }
 
 #[test]
-fn the_log_of_lone_commits_is_folded_sooner_than_one_of_shared_commits() {
-    let longest = |shared: bool| {
-        let scene = Scene::folding_at(FOLD_AT, if shared { "shared" } else { "lone" });
-        scene.health.is_shared.store(shared, Relaxed);
-        while scene.rows() < i64::from(FOLD_AT) {
-            scene.write();
-        }
-        scene.log_bytes()
-    };
-    // Commits fold it themselves when the thread does not keep up.
-    let most = u64::try_from(FOLD_LONE_AT * (TOO_LONG + 1)).unwrap() * FRAME;
-    assert!(longest(false) <= most, "a lone log of more than {most} bytes");
-    assert!(longest(true) >= u64::try_from(FOLD_AT).unwrap() * FRAME, "a shared log was folded early");
-}
-
-#[test]
 fn the_log_is_folded_again_while_much_is_left_but_not_for_ever() {
     let scene = Scene::folding_at(FOLD_AT, "again");
     (0..100).for_each(|_| scene.write());

@@ -1,11 +1,9 @@
 //! Whether a store is whole: SQLite's own check, every document against its declaration and its columns and side
 //! tables against the document, and the numbers and chains of every log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter, types::ToSqlOutput};
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::super::{
@@ -18,53 +16,11 @@ use crate::{
     error::Result,
     store::{
         Stored,
-        chain::{GENESIS, chain_hash},
         document::{index_keys, validate},
-        schema::{COLLECTIONS, Expiry, Log},
+        schema::{COLLECTIONS, Log},
+        soundness::{Chain, CheckReport},
     },
 };
-
-/// Problems that a report names; further ones are counted.
-const NAMED: usize = 100;
-
-/// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct CheckReport {
-    /// The store.
-    pub path: PathBuf,
-    /// Whether no problem was found.
-    pub ok: bool,
-    /// The version of its schema.
-    pub schema_version: u32,
-    /// Rows of every collection.
-    pub collections: Vec<CollectionRows>,
-    /// Logs whose numbers and chains were followed.
-    pub logs: u64,
-    /// How many problems there are.
-    pub problem_count: u64,
-    /// The first hundred of them.
-    pub problems: Vec<Problem>,
-}
-
-/// The size of a collection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct CollectionRows {
-    /// Its name.
-    pub name: String,
-    /// Its rows.
-    pub rows: u64,
-}
-
-/// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Problem {
-    /// The collection, or `database`.
-    pub place: String,
-    /// The document or the log, where it is one.
-    pub id: Option<String>,
-    /// What is wrong, as a sentence.
-    pub detail: String,
-}
 
 /// Checks the store at `db` in one state, beside a daemon. Reads all of it. What is wrong with the content is in the
 /// report. Errors: `not_found`, `misconfigured` when it is not a Pulse store, `store_newer`, `store_locked`,
@@ -73,8 +29,7 @@ pub fn check(db: &Path) -> Result<CheckReport> {
     super::exists(db)?;
     let _lock = StoreLock::shared(db)?;
     let conn = super::open_whole(db)?;
-    let mut report =
-        CheckReport { path: db.to_owned(), schema_version: migrations::version(&conn)?, ..CheckReport::default() };
+    let mut report = CheckReport::of(db.display(), Some(migrations::version(&conn)?));
     integrity(&conn, &mut report)?;
     for collection in COLLECTIONS {
         let table = table(collection)?;
@@ -83,17 +38,7 @@ pub fn check(db: &Path) -> Result<CheckReport> {
             logs(&conn, table, kind, &mut report)?;
         }
     }
-    report.ok = report.problem_count == 0;
-    Ok(report)
-}
-
-impl CheckReport {
-    fn add(&mut self, place: &str, id: Option<&str>, detail: impl Into<String>) {
-        self.problem_count += 1;
-        if self.problems.len() < NAMED {
-            self.problems.push(Problem { place: place.to_owned(), id: id.map(str::to_owned), detail: detail.into() });
-        }
-    }
+    Ok(report.closed())
 }
 
 fn integrity(conn: &Connection, report: &mut CheckReport) -> rusqlite::Result<()> {
@@ -123,7 +68,7 @@ fn documents(conn: &Connection, table: &Table, report: &mut CheckReport) -> Resu
             }
             Err(fault) => {
                 let id: String = row.get(0).unwrap_or_default();
-                report.add(name, Some(&id), fault.cause().map_or_else(|| fault.to_string(), ToString::to_string));
+                report.add_fault(name, Some(&id), &fault);
             }
         }
     }
@@ -138,7 +83,7 @@ fn documents(conn: &Connection, table: &Table, report: &mut CheckReport) -> Resu
             );
         }
     }
-    report.collections.push(CollectionRows { name: name.to_owned(), rows: count });
+    report.add_rows(table.collection, count);
     Ok(())
 }
 
@@ -185,16 +130,6 @@ fn sides_agree(
     Ok(())
 }
 
-/// Where a log stands while it is followed.
-#[derive(Default)]
-struct Chain {
-    log: String,
-    seq: u64,
-    hash: String,
-    /// Whether a problem was found already: what follows it cannot be judged.
-    broken: bool,
-}
-
 /// Follows every log from its first record to its last, and compares that with the last number that is kept apart.
 fn logs(conn: &Connection, table: &Table, kind: Log, report: &mut CheckReport) -> Result<()> {
     let name = table.collection.name;
@@ -207,74 +142,26 @@ fn logs(conn: &Connection, table: &Table, kind: Log, report: &mut CheckReport) -
         let Ok(record) = stored(table, row) else { continue };
         let log = record.doc["log"].as_str().unwrap_or_default();
         if chain.as_ref().is_none_or(|chain| chain.log != log) {
-            let next = Chain { log: log.to_owned(), hash: GENESIS.to_owned(), ..Chain::default() };
-            if let Some(before) = chain.replace(next) {
-                before.agrees_with_head(conn, name, report)?;
+            if let Some(before) = chain.replace(Chain::begin(log)) {
+                before.end(table.collection, head(conn, name, &before.log)?, report);
             }
             followed += 1;
         }
-        let Some(chain) = chain.as_mut() else { continue };
-        if let Some(fault) = chain.follow(kind, &record.doc, table.collection.expires) {
-            report.add(name, Some(log), fault);
+        if let Some(chain) = chain.as_mut() {
+            chain.follow(table.collection, kind, &record.doc, report);
         }
     }
     if let Some(last) = chain {
-        last.agrees_with_head(conn, name, report)?;
+        last.end(table.collection, head(conn, name, &last.log)?, report);
     }
     let sql = "SELECT count(*) FROM pulse_logs WHERE collection = ?1";
     let known = conn.query_row(sql, [name], |row| connection::unsigned(row, 0))?;
-    if known > followed && table.collection.expires.is_none() {
-        report.add(name, None, format!("{} logs have lost all of their records", known - followed));
-    }
-    report.logs += followed;
+    report.add_logs(table.collection, followed, known);
     Ok(())
 }
 
-impl Chain {
-    /// Goes on to the next record and tells the first fault of the log. Records of a log that expires go from its start;
-    /// where a worker removes them, some may stay longer than those after them.
-    fn follow(&mut self, kind: Log, record: &Value, expires: Option<Expiry>) -> Option<String> {
-        let text = |name: &str| record[name].as_str().unwrap_or_default();
-        let (seq, expected) = (record["seq"].as_u64().unwrap_or_default(), self.seq + 1);
-        let trimmed = match expires {
-            None => false,
-            Some(Expiry::Swept(_)) => self.seq == 0 && seq > 1,
-            Some(Expiry::Worker(_)) => seq > expected,
-        };
-        let fault = match kind {
-            _ if seq != expected && !trimmed => Some(format!("record {expected} is missing: {seq} comes instead")),
-            Log::Chained(_) if text("prev") != self.hash && !trimmed => {
-                Some(format!("record {seq} does not follow from the one before"))
-            }
-            Log::Chained(domain) if text("hash") != chain_hash(domain, text("prev"), record) => {
-                Some(format!("record {seq} was changed"))
-            }
-            Log::Chained(_) | Log::Numbered => None,
-        };
-        self.seq = seq;
-        text("hash").clone_into(&mut self.hash);
-        let first = fault.filter(|_| !self.broken);
-        self.broken |= first.is_some();
-        first
-    }
-
-    /// Compares the last record with the number and hash that are kept apart.
-    fn agrees_with_head(&self, conn: &Connection, collection: &str, report: &mut CheckReport) -> Result<()> {
-        let mut head = conn.prepare_cached("SELECT seq, hash FROM pulse_logs WHERE collection = ?1 AND log = ?2")?;
-        let head =
-            head.query_row([collection, &self.log], |row| Ok((connection::unsigned(row, 0)?, row.get(1)?))).optional();
-        let head: Option<(u64, String)> = head?;
-        // Records that live longer than what their log is named after.
-        let ended = head.is_none()
-            && COLLECTIONS.iter().any(|other| other.logs_of_documents().is_some_and(|logs| logs.name == collection));
-        if !self.broken && !ended && head.as_ref().is_none_or(|(seq, hash)| *seq != self.seq || *hash != self.hash) {
-            let expected = head.map_or(0, |(seq, _)| seq);
-            report.add(
-                collection,
-                Some(&self.log),
-                format!("the log ends at record {}, and not at {expected} as noted", self.seq),
-            );
-        }
-        Ok(())
-    }
+/// The number and hash of a log's last record, which are kept apart.
+fn head(conn: &Connection, collection: &str, log: &str) -> Result<Option<(u64, String)>> {
+    let mut head = conn.prepare_cached("SELECT seq, hash FROM pulse_logs WHERE collection = ?1 AND log = ?2")?;
+    Ok(head.query_row([collection, log], |row| Ok((connection::unsigned(row, 0)?, row.get(1)?))).optional()?)
 }
