@@ -43,6 +43,7 @@ use self::{ledger::Ledger, listening::Order};
 use crate::{
     latency::{Departures, Latencies},
     ports,
+    secrets::{Secrets, shows_wire_name},
 };
 
 /// The name of a receiver's thread.
@@ -322,12 +323,28 @@ impl Receiver {
             panic!("{} did not reach this within {bound:?}: {what}; {:?}", self.url(), self.counts());
         }
     }
+
+    /// What was delivered in a test shows nothing that Pulse keeps to itself.
+    fn assert_no_secret(&self) {
+        let secrets = Secrets::default();
+        for received in self.received() {
+            let body = String::from_utf8_lossy(&received.body);
+            let shown = secrets.shown_in(&body);
+            assert!(
+                shown.is_empty() && !shows_wire_name(&body),
+                "a delivery shows what is Pulse's own ({shown:?}): {body}"
+            );
+        }
+    }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
         drop(self.orders.take());
         let _ = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            self.assert_no_secret();
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What no program under test may write: secrets that it was given, that it made for itself, or that Pulse made with it.
 //!
-//! The harness looks at the output of every program when it ends, at the SQLite stores that it leaves in its folder, and at
-//! every answer of a daemon. The few commands that exist to show a secret say so.
+//! The harness looks at the output of every program when it ends, at the SQLite stores that it leaves in its folder, at
+//! every answer of a daemon, and at every delivery, there for rooms under LiveKit's names as well. The few commands that
+//! exist to show a secret say so.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +17,9 @@ const MADE: [&str; 4] = ["pulse_secret_live_", "pulse_secret_test_", "pulse_admi
 const CREDENTIALS: [&str; 2] = ["PULSE_TOKEN", "PULSE_WEBHOOK_SECRET"];
 /// Shorter values, such as the `secret` of a LiveKit in development, are words of any text.
 const SHORTEST: usize = 12;
+
+/// The length of an id after its prefix.
+const ULID: usize = 26;
 
 /// The secrets of one program.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +82,12 @@ impl Secrets {
     }
 }
 
+/// Whether the text shows a room as a shared LiveKit knows it: the project's id before a `~`.
+pub fn shows_wire_name(text: &str) -> bool {
+    let is_id = |before: &str| before.rsplit_once("prj_").is_some_and(|(_, id)| id.len() == ULID);
+    text.match_indices('~').any(|(at, _)| is_id(&text[..at]))
+}
+
 /// The files with one of these extensions in `folder` and the folders in it.
 fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -107,6 +117,12 @@ mod tests {
         assert_eq!(secrets.shown_in("made whsec_0a"), ["whsec_"]);
         assert_eq!(secrets.shown_in("send pulse_secret_... or pulse_admin_... to 127.0.0.1:8080"), [""; 0]);
         assert_eq!(secrets.given_shown_in(&format!("{KEY} pulse_admin_0a")), ["PULSE_MASTER_KEY"]);
+    }
+
+    #[test]
+    fn rooms_under_livekits_names_are_found() {
+        assert!(shows_wire_name("{\"room\":\"prj_01ARZ3NDEKTSV4RRFFQ69G5FAV~standup\"}"));
+        assert!(!shows_wire_name("prj_01ARZ3NDEKTSV4RRFFQ69G5FAV and a~b, prj_x~y"));
     }
 
     #[test]

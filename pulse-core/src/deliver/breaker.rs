@@ -40,7 +40,7 @@ impl Observed {
             AttemptOutcome::Answered { .. } if outcome.is_success() => Some(Self::Success),
             AttemptOutcome::Answered { .. } | AttemptOutcome::NoAnswer { timed_out: false } => Some(Self::Failure),
             AttemptOutcome::NoAnswer { timed_out: true } => Some(Self::Timeout),
-            AttemptOutcome::Fault { .. } | AttemptOutcome::Released { .. } => None,
+            AttemptOutcome::Fault { .. } | AttemptOutcome::Hindered { .. } | AttemptOutcome::Released { .. } => None,
         }
     }
 }
@@ -247,6 +247,7 @@ mod tests {
             (AttemptOutcome::NoAnswer { timed_out: false }, Some(Failure)),
             (AttemptOutcome::NoAnswer { timed_out: true }, Some(Timeout)),
             (AttemptOutcome::Fault { sent: true }, None),
+            (AttemptOutcome::Hindered { sent: true }, None),
             (AttemptOutcome::Released { sent: true }, None),
         ] {
             assert_eq!(Observed::of(&outcome), expected, "{outcome:?}");

@@ -90,7 +90,7 @@ pub struct DeliveryState {
     /// Faults of Pulse since the last attempt that counts.
     #[serde(default)]
     pub faults: u32,
-    /// Attempts that were broken off since the last one that counts.
+    /// Attempts that were broken off, or could not be made, since the last one that counts.
     #[serde(default)]
     pub interruptions: u32,
     /// Whose it is: set exactly while it is leased.
@@ -140,6 +140,12 @@ pub enum AttemptOutcome {
         /// Whether something of the request may have gone out.
         sent: bool,
     },
+    /// This machine could not: it had no descriptors, no ports, no certificates that it trusts, or its store did not answer.
+    /// That says nothing about the delivery.
+    Hindered {
+        /// Whether something of the request may have gone out.
+        sent: bool,
+    },
     /// The claim was given back: the endpoint was found paused, or the daemon stops.
     Released {
         /// Whether something of the request may have gone out.
@@ -157,14 +163,14 @@ impl AttemptOutcome {
     fn leaves_a_row(&self) -> bool {
         match self {
             Self::Answered { .. } | Self::NoAnswer { .. } => true,
-            Self::Fault { sent } | Self::Released { sent } => *sent,
+            Self::Fault { sent } | Self::Hindered { sent } | Self::Released { sent } => *sent,
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
-            Self::NoAnswer { .. } | Self::Fault { .. } | Self::Released { .. } => None,
+            Self::NoAnswer { .. } | Self::Fault { .. } | Self::Hindered { .. } | Self::Released { .. } => None,
         }
     }
 
@@ -175,7 +181,11 @@ impl AttemptOutcome {
             Self::Answered { status: 429 | 503, retry_after } => {
                 Effect::Spare(retry_after.unwrap_or(SPARED).min(MAX_RETRY_AFTER))
             }
-            Self::Answered { .. } | Self::NoAnswer { .. } | Self::Fault { .. } | Self::Released { .. } => Effect::None,
+            Self::Answered { .. }
+            | Self::NoAnswer { .. }
+            | Self::Fault { .. }
+            | Self::Hindered { .. }
+            | Self::Released { .. } => Effect::None,
         }
     }
 }
@@ -266,7 +276,7 @@ pub fn step(state: &DeliveryState, input: Input, schedule: &Schedule, random: f6
             Step::Moved(finish(state, &outcome, schedule, random))
         }
         Input::Finish { outcome, .. } if outcome.leaves_a_row() => Step::Late,
-        Input::LeaseOver { token } if state.is_leased_under(token) => Step::Moved(interrupt(state, random)),
+        Input::LeaseOver { token } if state.is_leased_under(token) => Step::Moved(interrupt(state, true, random)),
         Input::Finish { .. } | Input::LeaseOver { .. } => Step::Unmoved,
     }
 }
@@ -285,7 +295,8 @@ fn finish(state: &DeliveryState, outcome: &AttemptOutcome, schedule: &Schedule, 
     match outcome {
         AttemptOutcome::Answered { .. } | AttemptOutcome::NoAnswer { .. } => count(state, outcome, schedule, random),
         AttemptOutcome::Fault { sent } => fault(state, *sent, random),
-        AttemptOutcome::Released { sent: true } => interrupt(state, random),
+        AttemptOutcome::Hindered { sent } => interrupt(state, *sent, random),
+        AttemptOutcome::Released { sent: true } => interrupt(state, true, random),
         AttemptOutcome::Released { sent: false } => {
             let to = state.with(Status::Pending);
             Transition { to, due_in: Some(backoff(1, random)), record: None, effect: Effect::None }
@@ -319,13 +330,14 @@ fn fault(state: &DeliveryState, sent: bool, random: f64) -> Transition {
     }
 }
 
-/// Nobody knows how the attempt ended: it is made again, later each time, and never given up for that.
-fn interrupt(state: &DeliveryState, random: f64) -> Transition {
+/// Nobody knows how the attempt ended, or it could not be made: it is made again, later each time, and never given up for
+/// that.
+fn interrupt(state: &DeliveryState, sent: bool, random: f64) -> Transition {
     let interruptions = state.interruptions.saturating_add(1);
     Transition {
         to: DeliveryState { interruptions, ..state.with(Status::Pending) },
         due_in: Some(backoff(interruptions, random)),
-        record: Some(interrupted(state)),
+        record: sent.then(|| interrupted(state)),
         effect: Effect::None,
     }
 }

@@ -132,7 +132,7 @@ impl Ingest {
         }
         // The end that LiveKit told itself stands, whatever comes after.
         if let Some(mut before) = before.filter(|before| before.id != id && before.finished_at.is_none())
-            && before.superseded_at.is_none_or(|end| end > started_at)
+            && before.ended_at().is_none_or(|end| end > started_at)
         {
             before.superseded_at = Some(started_at);
             before.summary = None;

@@ -125,10 +125,11 @@ impl Session {
         }
     }
 
-    /// When it ended: LiveKit's own word before what follows from a newer room, and that before what the reconciler found.
+    /// When it ended: LiveKit's own word before what was inferred, from a newer room or by the reconciler, and of that the
+    /// earlier: a room that was lost in the evening did not go on until it was opened again.
     pub fn ended_at(&self) -> Option<Timestamp> {
-        let end = self.finished_at.or(self.superseded_at).or(self.lost_at);
-        end.map(|end| end.max(self.started_at))
+        let inferred = [self.superseded_at, self.lost_at].into_iter().flatten().min();
+        self.finished_at.or(inferred).map(|end| end.max(self.started_at))
     }
 
     /// Adds a gap, unless there are too many or it is known.

@@ -28,8 +28,10 @@ use crate::{
 
 /// The most connections that one call takes out itself. The reconciler judges whoever is left when it looks at their room.
 const MAX_REMOVALS: usize = 500;
-/// When the second look is due: an event of LiveKit is on record by then, or is sent again and judged anew.
-const SECOND_LOOK: Duration = ingest::PATIENCE.saturating_add(Duration::from_millis(500));
+/// When the second look is due. An event of LiveKit is on record by then, though it may have been judged by another daemon that
+/// learned of the change a moment later. A commit that comes through later still, at a store that hangs, is left to the
+/// reconciler.
+const SECOND_LOOK: Duration = ingest::PATIENCE.saturating_add(Duration::from_secs(2));
 
 /// What somebody may not be in a room for.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,6 @@
 //! at who answered.
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -40,7 +39,7 @@ impl Connector<'_> {
         let addresses = self.addresses(place, deadline).await.map_err(SendFailure::unconnected)?;
         let dialed = timeout_at(deadline, race(self.dial, &addresses)).await;
         let dialed = dialed.map_err(|_| SendFailure::unconnected(late))?;
-        let Dialed { stream, peer } = dialed.map_err(|error| SendFailure::unconnected(of_connect(&error)))?;
+        let Dialed { stream, peer } = dialed.map_err(SendFailure::unconnected)?;
         let fail = |kind| SendFailure::unsent(kind, peer);
         if !addresses.contains(&peer) {
             return Err(fail(FailureKind::RefusedAddress(Refusal::OtherPeer)));
@@ -77,19 +76,20 @@ impl Connector<'_> {
 }
 
 /// The first connection that one of the addresses accepts: each is tried when the one before failed or took long. The
-/// error is the last one.
-async fn race(dial: &dyn Dial, addresses: &[SocketAddr]) -> io::Result<Dialed> {
+/// failure is the last one that says something about the other side, if any does.
+async fn race(dial: &dyn Dial, addresses: &[SocketAddr]) -> Result<Dialed, FailureKind> {
     let mut waiting = addresses.iter().copied();
     let mut trying = FuturesUnordered::new();
-    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    let mut failed = FailureKind::Local;
     loop {
         if let Some(next) = waiting.next() {
-            trying.push(dial.connect(next));
+            trying.push(async move { dial.connect(next).await.map_err(|error| of_connect(&error, next)) });
         }
         tokio::select! {
             tried = trying.next() => match tried {
                 Some(Ok(dialed)) => return Ok(dialed),
-                Some(Err(error)) => failed = error,
+                Some(Err(kind)) if failed == FailureKind::Local || kind != FailureKind::Local => failed = kind,
+                Some(Err(_)) => {}
                 None => return Err(failed),
             },
             () = sleep(NEXT_ADDRESS), if waiting.len() > 0 => {}

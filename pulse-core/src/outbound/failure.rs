@@ -143,12 +143,16 @@ impl From<Refusal> for FailureKind {
     }
 }
 
-/// What a failed attempt to connect says: something about this machine, or about the other side.
-pub(super) fn of_connect(error: &io::Error) -> FailureKind {
+/// What a failed attempt to connect says: something about this machine, or about the other side. Where IPv6 is switched off
+/// (`disable_ipv6`), no address of it can be had: that is how it is here, as where there is no route, and not a want of
+/// ports, which is what the same error says of IPv4.
+pub(super) fn of_connect(error: &io::Error, to: SocketAddr) -> FailureKind {
     use rustix::io::Errno;
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    if errno.is_some_and(|errno| ours.contains(&errno)) { FailureKind::Local } else { FailureKind::Connect }
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => FailureKind::Local,
+        Some(Errno::ADDRNOTAVAIL) if to.is_ipv4() => FailureKind::Local,
+        Some(_) | None => FailureKind::Connect,
+    }
 }
 
 /// What an error of the TLS handshake says.

@@ -52,6 +52,8 @@ enum Route {
     Seen(SocketAddr),
     /// Nowhere: nobody answers.
     Silence,
+    /// Nowhere: this machine says so, with this error of the operating system.
+    Fails(i32),
 }
 
 /// The script, and what came of it.
@@ -94,6 +96,11 @@ impl ScriptedDial {
     /// Lets nobody answer at an address.
     pub fn silence(&self, address: SocketAddr) {
         self.routes.lock().insert(address, Route::Silence);
+    }
+
+    /// Has this machine fail to connect to an address with this error of the operating system.
+    pub fn fail(&self, address: SocketAddr, error: i32) {
+        self.routes.lock().insert(address, Route::Fails(error));
     }
 
     fn lead(&self, address: SocketAddr, route: Route, server: SocketAddr) {
@@ -149,6 +156,7 @@ impl Dial for ScriptedDial {
             Some(Route::To(server)) => (server, address),
             Some(Route::Seen(server)) => (server, server),
             Some(Route::Silence) => return std::future::pending().await,
+            Some(Route::Fails(error)) => return Err(io::Error::from_raw_os_error(error)),
             None => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
         let stream = TcpStream::connect(server).await?;

@@ -38,7 +38,6 @@ fn removed(t: &TestPlane) -> Vec<String> {
     t.engine.removed().into_iter().map(|(_, identity)| identity).collect()
 }
 
-/// The jobs that wait.
 /// The jobs that wait, but for the second looks of bans.
 async fn waiting(t: &TestPlane) -> Vec<Job> {
     let rows = t.store.scan(Scan::new(&schema::JOBS, schema::PRIMARY, Vec::new())).await.expect("reads").rows;

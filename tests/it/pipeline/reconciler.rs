@@ -276,6 +276,26 @@ async fn a_room_that_a_webhook_brings_back_is_added_up_anew_and_may_be_lost_agai
 }
 
 #[tokio::test]
+async fn a_room_that_was_lost_ended_then_and_not_when_it_was_opened_again() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [30, 60]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [90, 120]).await;
+    settle(&t).await;
+    let lost = session(&t, "RM_1").await;
+    assert_eq!(lost.ended_at(), Some(at(75)), "{lost:?}");
+    t.clock.set(at(3_600));
+    let again = Room { sid: "RM_2".to_owned(), created_at: at(3_600), ..room };
+    t.livekit_says(&again.started()).await.expect("taken in");
+    t.livekit_says(&again.joined("PA_9", "bob", at(3_600))).await.expect("taken in");
+    settle(&t).await;
+    assert_eq!(session(&t, "RM_1").await, lost, "what the customer was told stands");
+    let facts = facts(&t, lost.project_id).await;
+    assert_eq!(facts.iter().map(|fact| (fact.value, fact.metadata.revision)).collect::<Vec<_>>(), [(75.0, 1)]);
+}
+
+#[tokio::test]
 async fn livekits_own_word_after_a_synthetic_end_corrects_it_and_the_fact() {
     let t = TestPlane::new().await;
     let room = told(&t).await;

@@ -174,7 +174,7 @@ fn outcome(result: &Result<Answer, SendFailure>, now: Timestamp) -> AttemptOutco
         }
         // This machine could not try: that is no attempt of the receiver's.
         Err(SendFailure { kind: FailureKind::Local, bytes_written, .. }) => {
-            AttemptOutcome::Fault { sent: *bytes_written }
+            AttemptOutcome::Hindered { sent: *bytes_written }
         }
         Err(failure) => AttemptOutcome::NoAnswer { timed_out: matches!(failure.kind, FailureKind::Timeout(_)) },
     }

@@ -10,7 +10,7 @@ use crate::{
         ending::{cancel_if_gone, quarantine},
         state::{AttemptOutcome, Input, Step, step},
     },
-    error::Result,
+    error::{Code, Result},
     fault,
     id::EventId,
     ingest::delivers,
@@ -29,6 +29,9 @@ const EVENT_UNREADABLE: &str = "event_unreadable";
 /// What is sent of an event: its number in its session, and its envelope without it.
 type Sent = (Option<u64>, Arc<str>);
 
+/// The same, or what an attempt without it comes to.
+type Read = Result<Sent, AttemptOutcome>;
+
 /// Puts a pending delivery under a lease.
 pub(super) fn lease(delivery: &mut Delivery, parts: &Parts) {
     let input = Input::Claim { token: token(parts) };
@@ -43,8 +46,8 @@ pub(super) fn lease(delivery: &mut Delivery, parts: &Parts) {
 #[derive(Default)]
 struct Claimed {
     endpoint: Option<Arc<Endpoint>>,
-    /// What is leased now, each with its event: none where that cannot be read.
-    leased: Vec<(Delivery, Option<Sent>)>,
+    /// What is leased now, each with its event.
+    leased: Vec<(Delivery, Read)>,
     /// When the next delivery is due (monotonic), and whether it may be a first attempt.
     next: Option<(Duration, bool)>,
     /// The epoch of the caches in which nothing is sent to the endpoint.
@@ -72,11 +75,12 @@ impl Dispatcher {
             let first = pick.firsts_only || is_first(&delivery);
             let slot = Slot { dispatcher: Arc::clone(&self), endpoint: pick.endpoint, first, used: false };
             let Some(endpoint) = &endpoint else { continue };
-            let Some((seq, body)) = event else {
-                self.give_up(slot, delivery, endpoint).await;
-                continue;
-            };
-            self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body });
+            match event {
+                Ok((seq, body)) => {
+                    self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body });
+                }
+                Err(outcome) => self.give_up(slot, delivery, endpoint, outcome).await,
+            }
         }
         self.wake.notify_one();
     }
@@ -105,8 +109,8 @@ impl Dispatcher {
     }
 
     /// Puts these rows under leases, in one commit; when some of them have changed in the meantime, one by one. Gives
-    /// those that are ours now, with their events: none where it cannot be read, so that the others go on.
-    async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Option<Sent>)>> {
+    /// those that are ours now, with their events, or with what it comes to where one cannot be read: the others go on.
+    async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Read)>> {
         let parts = self.parts();
         let mut leased = Vec::with_capacity(rows.len());
         for row in rows {
@@ -128,7 +132,7 @@ impl Dispatcher {
             }
         };
         let mut claimed = Vec::with_capacity(ours.len());
-        let mut last: Option<(EventId, Option<Sent>)> = None;
+        let mut last: Option<(EventId, Read)> = None;
         for mut delivery in ours {
             delivery.set_version(delivery.version() + 1);
             let event = match &last {
@@ -141,13 +145,19 @@ impl Dispatcher {
         Ok(claimed)
     }
 
-    /// What is sent of the delivery's event; none when it cannot be read.
-    async fn event(&self, delivery: &Delivery) -> Option<Sent> {
+    /// What is sent of the delivery's event. One that a store does not give out now is there later.
+    async fn event(&self, delivery: &Delivery) -> Read {
         match self.parts().events.get(delivery.project_id, delivery.event_id).await {
-            Ok(event) => event.map(|event| (event.seq, event.body)),
+            Ok(Some(event)) => Ok((event.seq, event.body)),
+            Ok(None) => Err(AttemptOutcome::Fault { sent: false }),
             Err(error) => {
                 tracing::warn!(event = %delivery.event_id, error = %error, "an event cannot be read");
-                None
+                let is_away = error.code() == Code::StoreUnavailable;
+                Err(if is_away {
+                    AttemptOutcome::Hindered { sent: false }
+                } else {
+                    AttemptOutcome::Fault { sent: false }
+                })
             }
         }
     }
@@ -169,11 +179,10 @@ impl Dispatcher {
         }
     }
 
-    /// Ends the attempt of a delivery whose event cannot be read.
-    async fn give_up(&self, slot: Slot, delivery: Delivery, endpoint: &Endpoint) {
+    /// Ends the attempt of a delivery whose event cannot be read, with what that comes to.
+    async fn give_up(&self, slot: Slot, delivery: Delivery, endpoint: &Endpoint, outcome: AttemptOutcome) {
         tracing::error!(delivery = %delivery.id, "a delivery could not be sent: its event cannot be read");
-        let ended =
-            Ended::without_answer(AttemptOutcome::Fault { sent: false }, EVENT_UNREADABLE, self.parts().clock.now());
+        let ended = Ended::without_answer(outcome, EVENT_UNREADABLE, self.parts().clock.now());
         self.finish(&delivery, endpoint, &ended).await;
         drop(slot);
     }

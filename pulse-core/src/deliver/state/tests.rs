@@ -27,6 +27,8 @@ fn inputs(token: LeaseToken) -> Vec<(&'static str, Input)> {
         ("reset", finish(AttemptOutcome::NoAnswer { timed_out: false })),
         ("fault", finish(AttemptOutcome::Fault { sent: false })),
         ("panic", finish(AttemptOutcome::Fault { sent: true })),
+        ("lacking", finish(AttemptOutcome::Hindered { sent: false })),
+        ("lacked", finish(AttemptOutcome::Hindered { sent: true })),
         ("release", finish(AttemptOutcome::Released { sent: false })),
         ("broken", finish(AttemptOutcome::Released { sent: true })),
         ("over", Input::LeaseOver { token }),
@@ -38,16 +40,16 @@ fn inputs(token: LeaseToken) -> Vec<(&'static str, Input)> {
 /// What must come of it: a status, `late`, or `-` for nothing. `last` is leased with its last attempt under way and four
 /// faults behind it; `stale` is leased under another token than the one that the input has.
 const TABLE: &str = "
-              claim  2xx       500       410       429       301       timeout   reset     fault       panic       release broken  over    cancel    expire
-pending       leased late      late      late      late      late      late      late      -           late        -       late    -       cancelled expired
-leased        -      succeeded pending   pending   pending   pending   pending   pending   pending     pending     pending pending pending -         -
-last          -      succeeded exhausted exhausted exhausted exhausted exhausted exhausted quarantined quarantined pending pending pending -         -
-stale         -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
-succeeded     -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
-exhausted     -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
-quarantined   -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
-cancelled     -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
-expired       -      late      late      late      late      late      late      late      -           late        -       late    -       -         -
+              claim  2xx       500       410       429       301       timeout   reset     fault       panic       lacking lacked  release broken  over    cancel    expire
+pending       leased late      late      late      late      late      late      late      -           late        -       late    -       late    -       cancelled expired
+leased        -      succeeded pending   pending   pending   pending   pending   pending   pending     pending     pending pending pending pending pending -         -
+last          -      succeeded exhausted exhausted exhausted exhausted exhausted exhausted quarantined quarantined pending pending pending pending pending -         -
+stale         -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
+succeeded     -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
+exhausted     -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
+quarantined   -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
+cancelled     -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
+expired       -      late      late      late      late      late      late      late      -           late        -       late    -       late    -       -         -
 ";
 
 /// The delivery of a row of the table.
@@ -167,6 +169,9 @@ fn interruptions_only_back_off_and_keep_the_number_of_the_attempt() {
     }
     assert_eq!((state.status, state.attempts_made, state.faults), (Status::Pending, 2, 0));
     assert_eq!((&waits[..6], waits[99]), (&[1, 5, 30, 120, 600, 600][..], 600));
+    let hindered = Input::Finish { token: OWN, outcome: AttemptOutcome::Hindered { sent: false } };
+    let later = moved(&moved(&state, Input::Claim { token: OWN }).to, hindered);
+    assert_eq!((later.record, later.due_in), (None, Some(Duration::from_secs(600))), "later each time, and no row");
     let given_back = Input::Finish { token: OWN, outcome: AttemptOutcome::Released { sent: false } };
     let released = moved(&moved(&state, Input::Claim { token: OWN }).to, given_back);
     assert_eq!((released.record, released.due_in), (None, Some(Duration::from_secs(1))), "nothing had gone out");

@@ -204,3 +204,30 @@ async fn an_address_that_nobody_answers_does_not_hold_up_the_next_one() {
     assert_eq!((answer.status.as_u16(), answer.peer), (200, public()));
     assert_eq!(dial.attempts(), [silent, public()]);
 }
+
+/// Where IPv6 is switched off, connecting to any address of it says that none can be had here.
+#[tokio::test]
+async fn what_this_machine_lacks_is_told_only_when_nothing_is_known_of_the_other_side() {
+    use rustix::io::Errno;
+    const V4: &str = "93.184.215.14";
+    const V6: &str = "2606:4700::1111";
+    for (v4, v6, expected) in [
+        (None, Some(Errno::ADDRNOTAVAIL), FailureKind::Connect),
+        (None, Some(Errno::MFILE), FailureKind::Connect),
+        (Some(Errno::MFILE), None, FailureKind::Connect),
+        (Some(Errno::MFILE), Some(Errno::MFILE), FailureKind::Local),
+        (Some(Errno::ADDRNOTAVAIL), Some(Errno::NFILE), FailureKind::Local),
+        (Some(Errno::ADDRNOTAVAIL), Some(Errno::ADDRNOTAVAIL), FailureKind::Connect),
+    ] {
+        let dial = ScriptedDial::new();
+        dial.name("two.example", [testing::Said::addresses(&[V4, V6])]);
+        for (address, error) in [(format!("{V4}:80"), v4), (format!("[{V6}]:80"), v6)] {
+            if let Some(error) = error {
+                dial.fail(address.parse().unwrap(), error.raw_os_error());
+            }
+        }
+        let outbound = Outbound::over(plain(), dial);
+        let failure = outbound.exchange(&hook("http://two.example/")).await.unwrap_err();
+        assert_eq!((failure.kind, failure.bytes_written), (expected, false), "{v4:?} {v6:?}");
+    }
+}

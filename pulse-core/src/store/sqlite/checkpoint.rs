@@ -116,11 +116,11 @@ impl Thread {
                     }
                 },
             };
-            let folded = folder.fold_nearly_all(&self.health.log_pages).map(drop);
+            let folded = folder.fold_nearly_all(&self.health.log_pages);
             // Who has called meanwhile is answered by this.
             let _ = called.try_recv();
-            self.health.nearly_folded.store(folded.is_ok(), Relaxed);
-            self.health.folded(folded);
+            self.health.nearly_folded.store(matches!(folded, Ok(Some(_))), Relaxed);
+            self.health.folded(folded.map(drop));
         }
     }
 }
@@ -139,17 +139,18 @@ impl Folder {
         Ok(Self { conn, database: ManuallyDrop::new(database) })
     }
 
-    /// Folds the log until few of its pages, of which commits tell how many there are, are left; says how often it took.
-    fn fold_nearly_all(&self, log_pages: &AtomicI32) -> rusqlite::Result<usize> {
+    /// Folds the log until few of its pages, of which commits tell how many there are, are left; says how often that took,
+    /// or `None` when many are left all the same.
+    fn fold_nearly_all(&self, log_pages: &AtomicI32) -> rusqlite::Result<Option<usize>> {
         for pass in 1..=PASSES {
             disk()?;
             let (_, folded) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
             self.database.sync_data().map_err(|_| connection::failure(ffi::SQLITE_IOERR_FSYNC))?;
             if log_pages.load(Relaxed).saturating_sub(folded) <= NEARLY {
-                return Ok(pass);
+                return Ok(Some(pass));
             }
         }
-        Ok(PASSES)
+        Ok(None)
     }
 }
 
