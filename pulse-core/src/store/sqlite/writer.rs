@@ -43,7 +43,7 @@ const QUEUE: usize = 1_024;
 
 /// How often the writer looks for another job, giving way each time, before it goes to sleep: a caller that does one
 /// write after the other is back before a sleeping thread would have woken (`tests/bench sqlite`).
-const LOOKS: usize = 100;
+const LOOKS: usize = 300;
 
 /// After a full group the writer rests, so that another process gets the write lock.
 const REST: Duration = Duration::from_millis(1);
