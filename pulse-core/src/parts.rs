@@ -9,6 +9,7 @@ use crate::{
     access::{keyring::Keyring, pepper::Peppers, seal::Sealer},
     deliver::schedule::Schedule,
     entropy::Entropy,
+    error::Result,
     files::OperatorTokenFile,
     health::Probes,
     id::EndpointId,
@@ -34,7 +35,7 @@ use crate::{
         usage::UsageFacts,
     },
     secret::Secret,
-    store::{Batch, SharedStore, Write, schema},
+    store::{Batch, CommitMode, Outcome, SharedStore, Write, schema},
     time::{Clock, Timestamp},
 };
 
@@ -136,7 +137,7 @@ impl Told {
 
 impl Wakes {
     /// Which hints a batch calls for, once it is committed.
-    pub fn called_by(batch: &Batch) -> Called {
+    fn called_by(batch: &Batch) -> Called {
         let endpoints = batch.writes.iter().filter_map(|write| match write {
             Write::Insert { collection, doc, .. } | Write::Replace { collection, doc, .. }
                 if collection.name == schema::DELIVERIES.name =>
@@ -243,6 +244,20 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Parts {
+    /// Commits a batch and, when it is applied, does in this process what follows from it: caches are dropped if it calls for
+    /// that, and whoever waits for what it records is woken.
+    pub async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome> {
+        let (bumps, called) = (batch.bumps_generation, Wakes::called_by(&batch));
+        let outcome = self.store.commit(batch, mode).await?;
+        if mode == CommitMode::Apply && matches!(outcome, Outcome::Committed { .. }) {
+            if bumps {
+                self.keyring.forget();
+            }
+            self.wakes.wake(called);
+        }
+        Ok(outcome)
+    }
+
     /// All of them, over a prepared store.
     pub(crate) fn new(ingredients: Ingredients) -> Self {
         let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } = ingredients;

@@ -18,7 +18,7 @@ use crate::{
     limit::{Limiter, Rate},
     model::tenant::Tenant,
     op::{Call, Cx, Meta, Operation, Planned, Scope},
-    parts::{Ingredients, Parts, Wakes},
+    parts::{Ingredients, Parts},
     repo::audit::Audit,
     store::{CommitMode, Outcome},
 };
@@ -171,18 +171,9 @@ impl ControlPlane {
         if let Some(ticket) = ticket {
             self.remember::<O>(ticket, &planned.output, cx.now, &mut planned.batch).await?;
         }
-        let (bumps, called) = (planned.batch.bumps_generation, Wakes::called_by(&planned.batch));
         let mode = if call.dry_run { CommitMode::Check } else { CommitMode::Apply };
-        match self.parts.store.commit(std::mem::take(&mut planned.batch), mode).await? {
-            Outcome::Committed { .. } => {
-                if !call.dry_run {
-                    if bumps {
-                        self.parts.keyring.forget();
-                    }
-                    self.parts.wakes.wake(called);
-                }
-                Ok(Some(answer::<O>(call, planned)))
-            }
+        match self.parts.commit(std::mem::take(&mut planned.batch), mode).await? {
+            Outcome::Committed { .. } => Ok(Some(answer::<O>(call, planned))),
             Outcome::Conflict { collection, index } => op.conflict(collection, index).map_or(Ok(None), Err),
             // A plan keeps within what it read: others have taken what was left.
             Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => Ok(None),

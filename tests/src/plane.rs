@@ -118,7 +118,11 @@ impl TestPlane {
 
     /// A plane over an empty memory store that can be told to fail or to stand still.
     pub async fn over_faulty_store() -> (Arc<FaultyStore>, Self) {
-        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        Self::over_faults_of(Arc::new(MemoryStore::new())).await
+    }
+
+    async fn over_faults_of(inner: SharedStore) -> (Arc<FaultyStore>, Self) {
+        let store = Arc::new(FaultyStore::new(inner));
         let plane = Self::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
         (store, plane)
     }
@@ -126,8 +130,7 @@ impl TestPlane {
     /// The same, and another plane on what is in that store, for which it goes on.
     pub async fn two_over_faulty_store() -> (Arc<FaultyStore>, Self, Self) {
         let inner: SharedStore = Arc::new(MemoryStore::new());
-        let store = Arc::new(FaultyStore::new(Arc::clone(&inner)));
-        let plane = Self::over(Arc::clone(&store) as SharedStore, 1).await.expect("a plane");
+        let (store, plane) = Self::over_faults_of(Arc::clone(&inner)).await;
         let other = Self::over(inner, 2).await.expect("a second plane on the same store");
         (store, plane, other)
     }

@@ -12,7 +12,7 @@ use crate::{
     id::EventId,
     media::event::LiveKitEvent,
     model::unclaimed::{MAX_UNCLAIMED, Unclaimed},
-    parts::{Parts, Wakes},
+    parts::Parts,
     repo::Document,
     store::{Batch, CommitMode, Outcome, schema},
 };
@@ -100,9 +100,6 @@ impl Ingest {
         let Some((project, _)) = by_media(parts, &kept.cluster, &event.facts).await? else { return Ok(()) };
         let mut batch = Batch::new();
         self.adoption(&kept.cluster, key, project).insert_into(&mut batch)?;
-        let called = Wakes::called_by(&batch);
-        parts.store.commit(batch, CommitMode::Apply).await?;
-        parts.wakes.wake(called);
-        Ok(())
+        parts.commit(batch, CommitMode::Apply).await.map(drop)
     }
 }

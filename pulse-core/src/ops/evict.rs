@@ -17,7 +17,7 @@ use crate::{
         job::{Job, JobDetail, JobKind, Removal},
         revocation::Revocation,
     },
-    parts::{Parts, Wakes},
+    parts::Parts,
     repo::{
         Document,
         revocations::{self, Issued},
@@ -158,12 +158,8 @@ pub(crate) async fn look_again(parts: &Parts, job: &Job) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
     }
-    let called = Wakes::jobs_called_by(&batch);
-    match parts.store.commit(batch, CommitMode::Apply).await? {
-        Outcome::Committed { .. } => {
-            parts.wakes.wake(called);
-            Ok(())
-        }
+    match parts.commit(batch, CommitMode::Apply).await? {
+        Outcome::Committed { .. } => Ok(()),
         other => Err(Error::internal(format!("the store changed under a second look: {other:?}"))),
     }
 }

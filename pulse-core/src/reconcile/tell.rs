@@ -17,7 +17,6 @@ use crate::{
         session::{Gap, Session},
         tenant::Tenant,
     },
-    parts::Wakes,
     repo::{Document, get},
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
@@ -243,10 +242,8 @@ impl Look<'_> {
     /// it: the next round sees what is left.
     pub(super) async fn commit(&self, batch: Batch, edge: &str) -> Result<Outcome> {
         let parts = self.parts();
-        let called = Wakes::called_by(&batch);
-        let outcome = parts.store.commit(batch, CommitMode::Apply).await?;
+        let outcome = parts.commit(batch, CommitMode::Apply).await?;
         if let Outcome::Committed { .. } = outcome {
-            parts.wakes.wake(called);
             parts.metrics.corrections.with_label_values(&[edge]).inc();
         }
         Ok(outcome)

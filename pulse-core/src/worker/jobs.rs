@@ -262,14 +262,8 @@ fn append_audit(
 
 /// Commits a step; what changed in the meantime makes the job fail, and it is tried again.
 async fn commit(plane: &ControlPlane, batch: Batch) -> Result<()> {
-    let bumps = batch.bumps_generation;
-    match plane.parts().store.commit(batch, CommitMode::Apply).await? {
-        Outcome::Committed { .. } => {
-            if bumps {
-                plane.parts().keyring.forget();
-            }
-            Ok(())
-        }
+    match plane.parts().commit(batch, CommitMode::Apply).await? {
+        Outcome::Committed { .. } => Ok(()),
         other => Err(crate::Error::internal(format!("the store changed under a job: {other:?}"))),
     }
 }

@@ -11,7 +11,6 @@ use crate::{
     error::Result,
     id::EndpointId,
     model::endpoint::{Endpoint, EndpointHealth, EndpointState, hour_of},
-    parts::Wakes,
     repo::Document,
     store::{Batch, CommitMode, Outcome, Position},
 };
@@ -222,11 +221,8 @@ impl Dispatcher {
             if tells {
                 self.notice(&disabled, DISABLED, Some(why), 1, now, &mut batch).await?;
             }
-            let called = Wakes::called_by(&batch);
-            match parts.store.commit(batch, CommitMode::Apply).await? {
+            match parts.commit(batch, CommitMode::Apply).await? {
                 Outcome::Committed { .. } => {
-                    parts.keyring.forget();
-                    parts.wakes.wake(called);
                     tracing::info!(endpoint = %endpoint.id, why, "an endpoint was switched off");
                     return Ok(());
                 }

@@ -12,7 +12,6 @@ use crate::{
         endpoint::{Endpoint, EndpointHealth, NamedEndpoint, hour_of},
         event::PULSE_CLUSTER,
     },
-    parts::Wakes,
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
 };
@@ -91,14 +90,12 @@ impl Dispatcher {
         if let Some(endpoint) = parts.endpoints.find(health.endpoint_id).await? {
             self.notice(&endpoint, EXHAUSTED, None, health.exhausted_untold, now, &mut batch).await?;
         }
-        let called = Wakes::called_by(&batch);
         // Told, or told in this hour already, before this process began.
-        let settled = match parts.store.commit(batch, CommitMode::Apply).await? {
+        let settled = match parts.commit(batch, CommitMode::Apply).await? {
             Outcome::Committed { .. } => health.exhausted_untold,
             Outcome::Conflict { .. } => 0,
             Outcome::Stale { .. } | Outcome::OutOfBounds { .. } => return Ok(()),
         };
-        parts.wakes.wake(called);
         if let Some((kept, dirty)) = self.ward.0.lock().get_mut(&health.endpoint_id) {
             kept.exhausted_untold -= settled.min(kept.exhausted_untold);
             kept.told_in_hour = Some(hour_of(now));
