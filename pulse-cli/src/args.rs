@@ -2,6 +2,7 @@
 
 pub mod ban;
 pub mod context;
+pub mod events;
 pub mod key;
 pub mod org;
 pub mod project;
@@ -157,6 +158,13 @@ pub enum Command {
     /// Webhooks: endpoints, deliveries, tests
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    /// Events: what happened in the project, and what happens now
+    #[command(subcommand)]
+    Events(events::Events),
+    /// Send the project's events to a server on this machine, as they happen
+    Listen(events::Listen),
+    /// Make an event up, to try what gets it
+    Trigger(Box<events::Trigger>),
     /// Sessions: what happened in the project's rooms, and who was there
     #[command(subcommand)]
     Session(session::Session),

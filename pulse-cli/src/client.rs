@@ -4,13 +4,17 @@
 mod http;
 mod local;
 mod remote;
+mod stream;
 mod trace;
 
-use pulse_core::{op::Operation, plane::Answer, secret::Secret, wire};
+use pulse_core::{id::EventId, op::Operation, ops::events::WatchEvents, plane::Answer, secret::Secret, wire};
 
 pub use local::{Local, path_fields, settings};
 pub use remote::{RawAnswer, Remote};
+pub use stream::{EventStream, Heard};
 pub use trace::Curl;
+
+use url::Url;
 
 use crate::{
     args::{Change, VersionedChange},
@@ -109,6 +113,18 @@ impl Client {
         self.call(op, CallOptions::default()).await.map(Answer::into_output)
     }
 
+    /// Watches a project's events as they happen, after the one of id `last`.
+    pub async fn watch(&self, op: &WatchEvents, last: Option<EventId>) -> Result<EventStream, Failure> {
+        match self {
+            Self::Local(local) => local.watch(op, last).await,
+            Self::Remote(remote) => remote.watch(&wire::encode(op)?, last).await,
+            Self::Curl(curl) => {
+                let last = last.map(|id| format!("Last-Event-ID: {id}"));
+                curl.print(&wire::encode(op)?, CallOptions::default(), &last.into_iter().collect::<Vec<_>>())
+            }
+        }
+    }
+
     /// Where the store is that this process has open.
     pub fn store(&self) -> Option<String> {
         match self {
@@ -121,6 +137,19 @@ impl Client {
     pub fn is_curl(&self) -> bool {
         matches!(self, Self::Curl(_))
     }
+}
+
+/// An HTTP client for a receiver of events on this machine, or wherever this command line may connect to.
+pub fn forwarder(session: &Session, url: &Url) -> Result<reqwest::Client, Failure> {
+    let policy = local::address_policy(session)?;
+    policy.check_literal(url)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(
+            Failure::usage(format!("{url} is not an address of HTTP")).hint("Begin it with http:// or https://.")
+        );
+    }
+    pulse_core::boot::open::install_cryptography();
+    http::builder(&policy).build().map_err(|_| Failure::unexpected("the HTTP client cannot be made"))
 }
 
 /// The credential for a server: `--token-file`, `PULSE_TOKEN`, `PULSE_ADMIN_TOKEN`, the context's.

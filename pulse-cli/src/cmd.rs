@@ -7,8 +7,10 @@ mod change;
 mod context;
 mod delivery;
 mod endpoint;
+mod events;
 mod help;
 mod key;
+mod listen;
 mod listing;
 mod man;
 mod org;
@@ -47,6 +49,8 @@ fn view(command: &Command) -> Option<&'static View> {
         Command::Key(_) => &key::VIEW,
         Command::Token(command) => token::view(command),
         Command::Webhook(command) => webhook::view(command),
+        Command::Events(_) | Command::Trigger(_) => &events::VIEW,
+        Command::Listen(_) => &listen::VIEW,
         Command::Session(command) => session::view(command),
         Command::Ban(_) => &ban::VIEW,
         Command::Usage(_) => &usage::VIEW,
@@ -72,6 +76,9 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Key(command) => key::run(session, command).await,
         Command::Token(command) => token::run(session, command).await,
         Command::Webhook(command) => webhook::run(session, command).await,
+        Command::Events(command) => events::run(session, command).await,
+        Command::Listen(args) => listen::run(session, args).await,
+        Command::Trigger(args) => events::trigger(session, *args).await,
         Command::Session(command) => session::run(session, command).await,
         Command::Ban(command) => ban::run(session, command).await,
         Command::Usage(command) => usage::run(session, command).await,

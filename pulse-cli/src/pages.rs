@@ -7,6 +7,7 @@ use pulse_core::{
         ban::Ban,
         delivery::{AttemptView, DeliveryView},
         endpoint::EndpointView,
+        event::EventView,
         organization::OrganizationView,
         project::ProjectView,
         session::SessionView,
@@ -17,6 +18,7 @@ use pulse_core::{
         bans::ListBans,
         deliveries::{ListAttempts, ListDeliveries},
         endpoints::ListEndpoints,
+        events::ListEvents,
         keys::ListKeys,
         organizations::ListOrganizations,
         projects::ListProjects,
@@ -55,6 +57,7 @@ listings! {
     ListDeliveries => DeliveryView;
     ListAttempts => AttemptView;
     ListAudit => AuditEntry;
+    ListEvents => EventView;
     ListBans => Ban;
     ListSessions => SessionView;
 }

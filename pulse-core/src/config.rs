@@ -337,6 +337,7 @@ impl<'a> Resolver<'a> {
                 lease: seconds("PULSE_WEBHOOK_LEASE"),
                 keep_events: days("PULSE_EVENT_DAYS"),
                 keep_sessions: days("PULSE_SESSION_DAYS"),
+                streams: count("PULSE_MAX_STREAMS"),
             },
             max_connections: count("PULSE_MAX_CONNECTIONS"),
             max_requests: count("PULSE_MAX_REQUESTS"),

@@ -13,7 +13,7 @@
 //!    [`media::token`], [`media::webhook`]: plain data and its rules.
 //! 3. [`store`], [`page`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.
 //! 4. [`repo`]: typed access to the store, one file an aggregate. A query without its tenant has no name here.
-//! 5. [`access`], [`meter`]: who calls, and how keys are checked; what evidence comes to.
+//! 5. [`access`], [`meter`], [`watch`]: who calls, and how keys are checked; what evidence comes to; events as they happen.
 //! 6. All of [`media`]: LiveKit.
 //! 7. [`parts`], [`health`]: everything that operations use, put together; whether the store and LiveKit answer.
 //! 8. [`op`], [`wire`]: what an operation is, and how it becomes an HTTP request and back.
@@ -59,6 +59,7 @@ pub mod retention;
 pub mod secret;
 pub mod store;
 pub mod time;
+pub mod watch;
 pub mod wire;
 pub mod worker;
 

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub deliveries_quarantined: IntGauge,
     /// Endpoints whose breaker is not closed.
     pub breakers_open: IntGauge,
+    /// Streams of events that are read.
+    pub event_streams: IntGauge,
     /// Participants that were taken out of a room, by reason.
     pub removals: IntCounterVec,
     /// What the reconciler found that LiveKit had not told, by edge.
@@ -147,6 +149,7 @@ impl Metrics {
                 "pulse_webhook_deliveries_quarantined",
                 "Deliveries put aside because of a fault of Pulse",
             )?,
+            event_streams: gauge("pulse_event_streams", "Streams of events that are read now")?,
             breakers_open: gauge("pulse_webhook_breakers_open", "Endpoints that are left alone after failures")?,
             removals: counters("pulse_participants_removed_total", "Participants taken out of a room", &["reason"])?,
             corrections: counters(

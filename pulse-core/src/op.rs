@@ -76,6 +76,9 @@ pub struct Meta {
     pub lenient: bool,
     /// Whether it changes one thing that has versions, so that `If-Match` can name one.
     pub versioned: bool,
+    /// Whether its answer, over HTTP, is a stream of server-sent events: the operation says who may read which, and the edge
+    /// gives them one by one.
+    pub streams: bool,
     /// One line for documents and help.
     pub summary: &'static str,
 }
@@ -99,6 +102,7 @@ impl Meta {
             reveals_secret: false,
             lenient: false,
             versioned: false,
+            streams: false,
             summary,
         }
     }
@@ -152,6 +156,12 @@ impl Meta {
     #[must_use]
     pub const fn lenient(self) -> Self {
         Self { lenient: true, ..self }
+    }
+
+    /// Answers a stream.
+    #[must_use]
+    pub const fn streams(self) -> Self {
+        Self { streams: true, ..self }
     }
 
     /// Whether it changes the store.

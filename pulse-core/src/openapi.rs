@@ -113,6 +113,12 @@ fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
             "schema": field,
         }));
     }
+    if meta.streams {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" },
+            "description": "Go on after this event.",
+        }));
+    }
     if meta.is_mutation() {
         parameters.push(json!({
             "name": "dry_run", "in": "query", "required": false, "schema": { "type": "boolean" },
@@ -172,7 +178,11 @@ fn responses(meta: &Meta) -> Value {
     };
     let mut responses = Map::new();
     for (status, description, schema) in successes {
-        let shown = json!({ "description": description, "content": { "application/json": { "schema": schema } } });
+        let shown = if meta.streams {
+            json!({ "description": description, "content": { "text/event-stream": { "schema": { "type": "string" } } } })
+        } else {
+            json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+        };
         responses.insert(status.to_string(), shown);
     }
     for status in ERRORS.into_iter().filter(|status| may_answer(meta, *status)) {

@@ -7,6 +7,7 @@ mod bounds;
 pub mod deliveries;
 mod diff;
 pub mod endpoints;
+pub mod events;
 mod evict;
 pub mod keys;
 pub mod me;

@@ -37,6 +37,7 @@ use crate::{
     secret::Secret,
     store::{Batch, CommitMode, Outcome, SharedStore, Write, schema},
     time::{Clock, Timestamp},
+    watch::{Announced, Hub},
 };
 
 /// What the plane is told about this installation.
@@ -75,6 +76,8 @@ pub struct PipelineSettings {
     pub keep_events: Duration,
     /// For how long sessions and metered spans are kept.
     pub keep_sessions: Duration,
+    /// Readers of events as they happen, at once.
+    pub streams: usize,
 }
 
 /// The shortest lease: twice the longest timeout of an endpoint, so that no lease ends under an attempt that is in time.
@@ -92,6 +95,7 @@ impl Default for PipelineSettings {
             lease: MIN_LEASE,
             keep_events: days(30),
             keep_sessions: days(760),
+            streams: 4_096,
         }
     }
 }
@@ -212,6 +216,8 @@ pub struct Parts {
     pub endpoints: Endpoints,
     /// Deliveries and attempts.
     pub deliveries: Deliveries,
+    /// Whoever watches events as they happen.
+    pub hub: Arc<Hub>,
     /// Hints that there is work.
     pub wakes: Wakes,
     /// Verification of credentials, and recent tenants.
@@ -261,6 +267,8 @@ impl Parts {
     /// All of them, over a prepared store.
     pub(crate) fn new(ingredients: Ingredients) -> Self {
         let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } = ingredients;
+        let hub = Hub::new(settings.pipeline.streams);
+        let store = Announced::over(store, Arc::clone(&hub));
         let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
         Self {
             organizations: Organizations(store.clone()),
@@ -279,6 +287,7 @@ impl Parts {
             bans: Bans(store.clone()),
             endpoints: Endpoints(store.clone()),
             deliveries: Deliveries(store.clone()),
+            hub,
             wakes: Wakes::default(),
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
             process_id: process_id(entropy.as_ref()),

@@ -104,6 +104,15 @@ impl ControlPlane {
         answer
     }
 
+    /// Whether the caller may still do what it is doing: the same as [`ControlPlane::execute`] of a read, without cost and
+    /// without being counted.
+    pub async fn check<O: Operation>(&self, call: &Call, op: &O) -> Result<()> {
+        let tenant = self.resolve(&call.caller, op.scope()).await?;
+        call.caller.authorize(op.needs())?;
+        let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version: None };
+        op.plan(&cx).await.map(drop)
+    }
+
     /// Counts a request of an operation that was refused before it came to [`ControlPlane::execute`].
     pub fn count_refused(&self, operation: &str, error: &Error) {
         let status = status_text(error.code().info().status);

@@ -82,6 +82,8 @@ pub enum Condition {
     In(&'static str, Vec<Value>),
     /// The field is a list that contains the value.
     Contains(&'static str, Value),
+    /// At least one of these is met.
+    Any(Vec<Condition>),
 }
 
 impl Condition {
@@ -93,6 +95,7 @@ impl Condition {
             Self::Prefix(name, prefix) => field(name).as_str().is_some_and(|text| text.starts_with(prefix.as_str())),
             Self::In(name, values) => values.contains(field(name)),
             Self::Contains(name, value) => field(name).as_array().is_some_and(|list| list.contains(value)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.matches(doc)),
         }
     }
 }

@@ -106,7 +106,7 @@ pub async fn forget(plane: &ControlPlane, stopping: &CancellationToken) -> Resul
     Ok(())
 }
 
-/// Counts what waits and what was put aside.
+/// Counts what waits and what was put aside, and who watches.
 pub async fn gauge(plane: &ControlPlane) -> Result<()> {
     let parts = plane.parts();
     let Backlog { queued, parked } = backlog(parts, COUNTED).await?;
@@ -115,6 +115,7 @@ pub async fn gauge(plane: &ControlPlane) -> Result<()> {
     parts.metrics.deliveries_queued.set(number(queued));
     parts.metrics.deliveries_parked.set(number(parked));
     parts.metrics.deliveries_quarantined.set(number(quarantined));
+    parts.metrics.event_streams.set(number(parts.hub.readers() as u64));
     Ok(())
 }
 

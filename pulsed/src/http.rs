@@ -14,6 +14,7 @@ mod livekit;
 mod operation;
 mod plain;
 mod serve;
+mod stream;
 
 use std::{
     collections::BTreeMap,
@@ -107,9 +108,10 @@ impl App {
         *self.origins.write() = Arc::new(Origins::new(origins));
     }
 
-    /// Says that the process is about to end, so that `/ready` sends traffic elsewhere.
+    /// Says that the process is about to end: `/ready` sends traffic elsewhere, and streams of events end with a word.
     pub fn drain(&self) {
         self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.plane.parts().hub.close();
     }
 }
 

@@ -33,7 +33,7 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut rows: Vec<Row> = Vec::new();
-    let parts: [(&str, Measure); 12] = [
+    let parts: [(&str, Measure); 13] = [
         ("token", |runtime, _| runtime.block_on(http::tokens())),
         ("key", |runtime, _| runtime.block_on(store::verification())),
         ("sqlite", |runtime, _| runtime.block_on(store::commits())),
@@ -46,6 +46,7 @@ fn main() {
         ("events neighbour", |runtime, scale| runtime.block_on(pipeline::neighbour(scale))),
         ("events memory", |runtime, scale| runtime.block_on(pipeline::memory(scale))),
         ("events stop", |runtime, scale| runtime.block_on(pipeline::stop_and_start(scale))),
+        ("events streams", |runtime, scale| runtime.block_on(pipeline::streams(scale))),
     ];
     for (name, measure) in parts {
         if name.contains(&wanted) {

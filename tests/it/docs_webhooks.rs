@@ -12,12 +12,14 @@ use std::{
 };
 
 use pulse_tests::{
+    cli::Cli,
     peers::{
         python,
         standard_webhooks::{Library, Message, judge},
     },
     ports,
     process::{Child, READY},
+    receiver::{Action, Receiver},
     temporary_folder,
 };
 
@@ -130,6 +132,33 @@ async fn the_commands_of_the_document_work() {
     let (shown, traced) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "a command failed:\n{traced}\n{shown}");
     assert!(shown.contains(" 204 ") && shown.contains("good"), "{traced}\n{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_for_ones_own_machine_work_as_they_are_printed() {
+    let receiver = Receiver::start(Action::status(204));
+    let cli = Cli::with_store();
+    cli.ok(&["org", "create", "acme", "--email", "ops@acme.example", "-q"]);
+    cli.ok(&["project", "create", "app", "--org", "acme", "-q"]);
+    cli.ok(&["trigger", "participant_left", "--project", "app", "-q"]);
+    let commands = snippets("bash").concat().replace("http://127.0.0.1:3000", &receiver.url());
+    let mut ran = 0;
+    for command in commands.lines() {
+        // What goes on until it is ended is given an end.
+        let endless = command.starts_with("pulse listen") || command.starts_with("pulse events tail");
+        let end = if endless { " --since 1h --limit 1" } else { "" };
+        let command = format!("{}{end}", command.replace(" --since 10m", ""));
+        let words = shell_words(&command);
+        cli.ok(&words.iter().skip(1).map(String::as_str).collect::<Vec<_>>());
+        ran += 1;
+    }
+    assert_eq!((ran, receiver.received().len()), (5, 1));
+}
+
+/// The words of a command, as a shell splits it.
+fn shell_words(command: &str) -> Vec<String> {
+    let printed = Command::new("sh").args(["-c", &format!("printf '%s\\n' {command}")]).output().expect("sh runs");
+    String::from_utf8(printed.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
 }
 
 /// The libraries know one secret each, and do not say what they do with malformed headers.

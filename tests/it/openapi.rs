@@ -38,7 +38,7 @@ const DRY: [&str; 11] = [
 type Answers = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Everything that a key may be allowed to do with what there is so far.
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 9] = [
     "project:read",
     "tokens:mint",
     "audit:read",
@@ -47,10 +47,11 @@ const SCOPES: [&str; 8] = [
     "webhooks:read",
     "webhooks:write",
     "webhooks:secrets",
+    "events:read",
 ];
 
 /// The operations in which a key of these scopes succeeds.
-const OF_A_KEY: [&str; 7] = ["keys.", "tokens.", "me.", "status.", "audit.", "endpoints.", "deliveries."];
+const OF_A_KEY: [&str; 8] = ["keys.", "tokens.", "me.", "status.", "audit.", "endpoints.", "deliveries.", "events."];
 
 /// A caller, and what its requests need to get beyond "not found".
 struct Customer {
@@ -96,11 +97,15 @@ async fn customer(client: &Client) -> Customer {
             Some(("endpoints", _)) => &endpoint["id"],
             Some(("deliveries", _)) => &sent["delivery_id"],
             Some(("bans", _)) => &ban["id"],
+            Some(("events", _)) => &sent["event_id"],
             _ => continue,
         };
         fields[route.meta.id] = json!({ "id": own });
         match (route.meta.method.has_body(), route.meta.id) {
             (_, "endpoints.create" | "bans.create") => {}
+            (_, "events.trigger") => {
+                bodies["events.trigger"] = json!({ "project_id": id, "type": "room_started" });
+            }
             (true, operation) => bodies[operation] = of_project.clone(),
             (false, operation) => queries[operation] = of_project.clone(),
         }
@@ -114,8 +119,9 @@ async fn conforms(daemon: &Daemon, secret: &str, customer: &Customer) -> Answers
     let task = json!({
         "url": daemon.url,
         "authorization": format!("Bearer {secret}"),
-        // It would replace the credentials of this very run.
-        "exclude": ["admin.rotate"],
+        // The first would replace the credentials of this very run.
+        // A stream has no end.
+        "exclude": ["admin.rotate", "events.stream"],
         "dry": DRY,
         "fields": fields,
         "bodies": bodies,
@@ -160,7 +166,11 @@ async fn every_answer_to_the_operator_is_a_documented_one() {
     let customer = customer(&daemon.client()).await;
     let answers = conforms(&daemon, &daemon.admin_token, &customer).await;
     // A token source is a key's: it has no field for a project. A session is LiveKit's to begin.
-    assert_eq!(never_succeeded(&answers), ["tokens.source", "sessions.get", "admin.rotate"], "{answers:#?}");
+    assert_eq!(
+        never_succeeded(&answers),
+        ["tokens.source", "events.stream", "sessions.get", "admin.rotate"],
+        "{answers:#?}"
+    );
 }
 
 #[tokio::test]

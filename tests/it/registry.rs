@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pulse_core::{
     access::{Permission, Permissions, Role},
     op::{Meta, Method, Operation},
-    ops::{bans, deliveries, endpoints, keys, organizations, projects, sessions, tokens, usage},
+    ops::{bans, deliveries, endpoints, events, keys, organizations, projects, sessions, tokens, usage},
     registry::{self, OPERATIONS},
     wire::{self, Incoming, OpSchema},
 };
@@ -137,6 +137,19 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ("deliveries.get", one_delivery.clone()),
         ("deliveries.attempts", json!({ "id": DELIVERY, "project_id": PROJECT, "limit": 2, "cursor": "c" })),
         ("deliveries.resend", one_delivery),
+        (
+            "events.list",
+            json!({ "project_id": PROJECT, "type": ["room_*", "a.b"], "room": "r", "session_id": "ses_01J00000000000000000000000", "after_sequence": 7, "from": "2026-01-01T00:00:00.000Z", "to": "2030-01-01T00:00:00.000Z", "limit": 2, "cursor": "c" }),
+        ),
+        ("events.get", json!({ "id": EVENT, "project_id": PROJECT })),
+        (
+            "events.stream",
+            json!({ "project_id": PROJECT, "type": ["room_*"], "room": "r", "session_id": "ses_01J00000000000000000000000", "from": "2026-01-01T00:00:00.000Z" }),
+        ),
+        (
+            "events.trigger",
+            json!({ "project_id": PROJECT, "type": "room_started", "room": "r", "set": { "room.sid": "RM_1" } }),
+        ),
         ("unclaimed.list", json!({ "limit": 2, "cursor": "c" })),
         ("me.get", json!({})),
         ("status.get", json!({})),
@@ -215,6 +228,10 @@ fn every_operation_survives_the_wire_with_all_its_fields() {
         deliveries::GetDelivery,
         deliveries::ListAttempts,
         deliveries::ResendDelivery,
+        events::ListEvents,
+        events::GetEvent,
+        events::WatchEvents,
+        events::TriggerEvent,
         pulse_core::ops::unclaimed::ListUnclaimed,
         bans::CreateBan,
         bans::ListBans,

@@ -17,7 +17,7 @@ use crate::{secrets::Secrets, temporary_folder, terminal::Terminal};
 
 /// The words of commands whose result shows a secret that they made: of projects, keys, webhook endpoints and the operator's
 /// token; and `api`, which answers what the API does.
-const MAKING: [&str; 6] = ["create", "rotate", "regenerate-keys", "rotate-secret", "--webhook-url", "api"];
+const MAKING: [&str; 7] = ["create", "rotate", "regenerate-keys", "rotate-secret", "--webhook-url", "api", "listen"];
 
 /// A home, a folder to work in, and an environment.
 #[derive(Debug)]

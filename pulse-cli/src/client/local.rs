@@ -10,9 +10,11 @@ use pulse_core::{
     config::{Settings, SourceKind, Sources, StoreLocation, env_file, faults_error, toml},
     entropy::SystemEntropy,
     error::Code,
+    id::EventId,
     metrics::Metrics,
     model::audit::Origin,
     op::{self, Call, Operation},
+    ops::events::WatchEvents,
     outbound::AddressPolicy,
     plane::{Answer, ControlPlane},
     registry,
@@ -23,7 +25,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::{CallOptions, Opening};
+use super::{CallOptions, Opening, stream::EventStream};
 use crate::{exit::Failure, session::Session, ui::Printer};
 
 /// An open store.
@@ -138,6 +140,16 @@ impl Local {
             printer.note(&format!("* {} on {}", O::META.id, self.plane().parts().store.info().location));
         }
         Ok(self.plane().execute(&call, &op).await?)
+    }
+}
+
+impl Local {
+    /// Watches a project's events, after the one of id `last`: those that other processes record are found by looking.
+    pub async fn watch(&self, op: &WatchEvents, last: Option<EventId>) -> Result<EventStream, Failure> {
+        let filter = self.plane().execute(&self.call_of(), op).await?.into_output();
+        let parts = self.plane().parts();
+        let kept = parts.settings.pipeline.keep_events;
+        Ok(EventStream::local(parts.hub.watch(&parts.events, &parts.clock, filter, last, kept).await?))
     }
 }
 

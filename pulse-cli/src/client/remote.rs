@@ -7,6 +7,7 @@ use std::{cell::Cell, time::Duration};
 
 use pulse_core::{
     error::{Code, Error, Problem},
+    id::EventId,
     op::{Method, Operation},
     outbound::AddressPolicy,
     plane::{Answer, DryRun},
@@ -20,7 +21,7 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use super::{CallOptions, http, local::request_id, trace};
+use super::{CallOptions, http, local::request_id, stream::EventStream, trace};
 use crate::{exit::Failure, ui::Printer};
 
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +33,9 @@ const UNANSWERED_TRIES: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The wait before the second try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// As good as no bound: the client has one for every request.
+const ENDLESS: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 32 << 20;
@@ -176,24 +180,39 @@ impl Remote {
         self.send(method, path, headers, body, twice).await
     }
 
+    /// Opens a stream of events, after the one of id `last`. It is asked for once: whoever reads it connects again anyway.
+    pub async fn watch(&self, request: &Request, last: Option<EventId>) -> Result<EventStream, Failure> {
+        let mut headers = self.headers_of(HeaderMap::new(), false)?;
+        if let Some(id) = last {
+            headers.insert(LAST_EVENT_ID, header(&id.to_string())?);
+        }
+        let (method, url) = (reqwest::Method::GET, self.url(&request.path)?);
+        self.trace_request(&method, &url, &headers, None);
+        // Its end is no matter of time; the time until it begins is.
+        let asked = self.http.request(method, url).headers(headers).timeout(ENDLESS).send();
+        let answered = tokio::time::timeout(TOTAL_TIMEOUT, asked).await;
+        let answered = answered.map_err(|_| Failure::new(3, "unreachable", "the server did not answer in time"))?;
+        let response = answered.map_err(|cause| self.unanswered(&cause).failure)?;
+        if response.status() == StatusCode::OK {
+            self.say("< 200 OK");
+            return Ok(EventStream::remote(response));
+        }
+        let refused = self.read(response).await.map_err(|Unanswered { failure, .. }| failure)?;
+        refused.success()?;
+        Err(Failure::unexpected("the server's answer is not a stream of events"))
+    }
+
     /// Sends a request, again while that may help and cannot harm.
     async fn send(
         &self,
         method: &str,
         path: &str,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Option<String>,
         twice: Twice,
     ) -> Result<RawAnswer, Failure> {
-        if let Some(token) = &self.token {
-            headers.entry(AUTHORIZATION).or_insert(header(&format!("Bearer {}", token.expose()))?);
-        }
-        headers.entry(HeaderName::from_static("x-request-id")).or_insert(header(&request_id())?);
-        if body.is_some() {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-        }
-        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
-        let url: Url = url.parse().map_err(|_| Failure::usage(format!("{path:?} is not a path")))?;
+        let headers = self.headers_of(headers, body.is_some())?;
+        let url = self.url(path)?;
         let method: reqwest::Method =
             method.parse().map_err(|_| Failure::usage(format!("{method:?} is not an HTTP method")))?;
         let (mut wait, mut tries, mut unanswered) = (FIRST_WAIT, 0, 0);
@@ -223,6 +242,23 @@ impl Remote {
         }
     }
 
+    /// The headers of a request, with those that every request has.
+    fn headers_of(&self, mut headers: HeaderMap, has_body: bool) -> Result<HeaderMap, Failure> {
+        if let Some(token) = &self.token {
+            headers.entry(AUTHORIZATION).or_insert(header(&format!("Bearer {}", token.expose()))?);
+        }
+        headers.entry(HeaderName::from_static("x-request-id")).or_insert(header(&request_id())?);
+        if has_body {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        }
+        Ok(headers)
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Failure> {
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        url.parse().map_err(|_| Failure::usage(format!("{path:?} is not a path")))
+    }
+
     async fn once(
         &self,
         method: &reqwest::Method,
@@ -234,7 +270,12 @@ impl Remote {
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        let mut response = request.send().await.map_err(|cause| self.unanswered(&cause))?;
+        let response = request.send().await.map_err(|cause| self.unanswered(&cause))?;
+        self.read(response).await
+    }
+
+    /// Reads an answer to its end.
+    async fn read(&self, mut response: reqwest::Response) -> Result<RawAnswer, Unanswered> {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (request_id, status) = (text("x-request-id"), response.status());
         let retry_after = text(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());

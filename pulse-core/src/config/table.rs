@@ -160,6 +160,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_HTTP", Kind::Switch, "Whether webhooks may be sent, and projects' own LiveKit servers be called, without TLS, as --dev allows by itself.").default("false").dev_default("true"),
     Setting::new(LIMITS, "PULSE_MAX_CONNECTIONS", Kind::Count, "Connections at once; more wait to be accepted.").default("10000"),
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
+    Setting::new(LIMITS, "PULSE_MAX_STREAMS", Kind::Count, "Streams of events (GET /v1/events/stream) at once, a quarter of them for one project; more are answered 503.").default("4096"),
     Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive, from their first byte on; on a new connection, from its start.").default("10"),
     Setting::new(LIMITS, "PULSE_IDLE_TIMEOUT", Kind::Seconds, "For how many seconds a connection is kept open without a request. What stands before pulsed and keeps its own connections should close them sooner.").default("75"),
     Setting::new(LIMITS, "PULSE_BODY_TIMEOUT", Kind::Seconds, "In how many seconds the body of a request must arrive.").default("10"),

@@ -57,6 +57,16 @@ impl EventTypeFilter {
         Ok(Self(patterns))
     }
 
+    /// The patterns.
+    pub fn patterns(&self) -> &[EventTypePattern] {
+        &self.0
+    }
+
+    /// Whether there is no pattern.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether an event of this type is sent.
     pub fn matches(&self, event_type: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(event_type))

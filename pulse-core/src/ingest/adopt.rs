@@ -22,7 +22,7 @@ const STEP: usize = 100;
 /// others back, and makes the job be done again; one that cannot be read stays for the operator until its time is over.
 pub(crate) async fn adopt(ingest: &Ingest, job: &Job) -> Result<()> {
     let parts = ingest.plane.parts();
-    let JobDetail::Adoption { cluster, .. } = &job.detail else {
+    let JobDetail::Adoption { cluster } = &job.detail else {
         return Err(Error::internal("an adoption that does not say from where"));
     };
     let door =

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    id::{EventId, ProjectId, SessionId},
+    id::{EventId, SessionId},
     media::{
         event::{EventKind, RECORDING_AVAILABLE},
         room::RoomName,
@@ -206,14 +206,14 @@ impl Ingest {
             Subject::Participant { .. } => return Ok(()),
         };
         if self.plane.parts().unclaimed.names(&interval.cluster, key).await? {
-            self.adoption(&interval.cluster, key, interval.project_id).insert_into(batch)?;
+            self.adoption(&interval.cluster, key).insert_into(batch)?;
         }
         Ok(())
     }
 
-    /// The job that takes up webhooks that name an egress or ingress, which turned out to be this project's.
-    pub(super) fn adoption(&self, cluster: &str, key: &str, project_id: ProjectId) -> Job {
-        let detail = JobDetail::Adoption { cluster: cluster.to_owned(), project_id };
+    /// The job that takes up webhooks that name an egress or ingress, whose project has turned out.
+    pub(super) fn adoption(&self, cluster: &str, key: &str) -> Job {
+        let detail = JobDetail::Adoption { cluster: cluster.to_owned() };
         let now = self.plane.parts().clock.now();
         self.job(JobKind::AdoptUnclaimed, key, detail, (now, now))
     }

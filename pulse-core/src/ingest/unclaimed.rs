@@ -98,8 +98,12 @@ impl Ingest {
         let parts = self.plane.parts();
         let Some(key) = kept.key.as_deref().filter(|_| kept.wire_room.is_none()) else { return Ok(()) };
         let Some((project, _)) = by_media(parts, &kept.cluster, &event.facts).await? else { return Ok(()) };
+        if parts.keyring.tenant(project).await?.is_none() {
+            // Gone: what is on record of it goes as well, and nobody is there to adopt anything.
+            return Ok(());
+        }
         let mut batch = Batch::new();
-        self.adoption(&kept.cluster, key, project).insert_into(&mut batch)?;
+        self.adoption(&kept.cluster, key).insert_into(&mut batch)?;
         parts.commit(batch, CommitMode::Apply).await.map(drop)
     }
 }

@@ -4,7 +4,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     error::{Error, Result},
@@ -101,6 +103,37 @@ impl<D: Serialize> Envelope<'_, D> {
     }
 }
 
+/// An event as customers read it: the envelope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventView {
+    /// Its number in the session, from 1; `null` for what belongs to no session.
+    pub sequence: Option<u64>,
+    /// The event: `webhook-id` of every delivery.
+    pub id: EventId,
+    /// The type: docs/EVENTS.md has them all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version of the envelope and its data.
+    pub schema_version: u32,
+    /// When it happened.
+    pub created_at: Timestamp,
+    /// The project.
+    pub project_id: ProjectId,
+    /// The room; `null` for what happened in none.
+    pub room: Option<RoomName>,
+    /// The session; `null` for what belongs to none.
+    pub session_id: Option<SessionId>,
+    /// Whether LiveKit failed to tell it, and Pulse found it out.
+    pub synthetic: bool,
+    /// Whether somebody made it up, to try something.
+    pub test: bool,
+    /// The synthetic event that this one, from LiveKit itself, corrects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<EventId>,
+    /// What happened.
+    pub data: Value,
+}
+
 /// What stands before the stored bytes of an event with this number.
 pub fn opening(seq: Option<u64>) -> String {
     seq.map_or_else(|| "{\"sequence\":null,".to_owned(), |seq| format!("{{\"sequence\":{seq},"))
@@ -110,5 +143,14 @@ impl Event {
     /// The whole envelope.
     pub fn envelope(&self) -> String {
         opening(self.seq) + &self.body
+    }
+
+    /// The envelope, read.
+    ///
+    /// # Errors
+    /// `internal`, when the stored bytes are none.
+    pub fn view(&self) -> Result<EventView> {
+        serde_json::from_str(&self.envelope())
+            .map_err(|cause| Error::internal(format!("event {} does not read: {cause}", self.id)))
     }
 }

@@ -74,8 +74,6 @@ pub enum JobDetail {
     Adoption {
         /// Which LiveKit.
         cluster: String,
-        /// The project that it turned out to be of.
-        project_id: ProjectId,
     },
 }
 

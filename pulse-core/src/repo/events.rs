@@ -1,11 +1,17 @@
 //! Events in the store. The events of a session are its log, in which the store numbers them; others stand beside.
 
+use serde_json::Value;
+
 use super::{Document, document_basics, get};
 use crate::{
+    deliver::event_filter::{EventTypeFilter, EventTypePattern},
     error::Result,
-    id::{EventId, ProjectId},
-    model::event::Event,
-    store::{Batch, Collection, SharedStore, schema},
+    id::{EventId, ProjectId, SessionId},
+    media::room::RoomName,
+    model::event::{Event, EventView},
+    page::{Cursor, CursorBinding, Page, PageLimit},
+    store::{Batch, Collection, Condition, Order, Scan, SharedStore, schema},
+    time::Timestamp,
 };
 
 impl Document for Event {
@@ -27,6 +33,54 @@ impl Event {
     }
 }
 
+/// Which events a list has.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Of these types.
+    pub types: EventTypeFilter,
+    /// In this room.
+    pub room: Option<RoomName>,
+    /// Of this session, in the order of their numbers.
+    pub session_id: Option<SessionId>,
+    /// With a greater number in the session.
+    pub after_sequence: Option<u64>,
+    /// Recorded at or after.
+    pub from: Option<Timestamp>,
+    /// Recorded before.
+    pub to: Option<Timestamp>,
+}
+
+impl EventFilter {
+    /// The scan over the project's events.
+    fn scan(&self, project: ProjectId) -> Scan {
+        let bound = |at: Option<Timestamp>| at.map(|at| Value::from(EventId::lowest(at).to_string()));
+        let mut scan = match self.session_id {
+            Some(session) => {
+                let from = self.after_sequence.map(|after| after.saturating_add(1).min(i64::MAX.unsigned_abs()).into());
+                let scan = Scan::new(Event::COLLECTION, "log_seq", vec![session.to_string().into()]);
+                Scan { order: Order::Ascending, from, ..scan }
+            }
+            None => {
+                let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+                Scan { from: bound(self.from), to: bound(self.to), ..scan }
+            }
+        };
+        scan.filter.push(Condition::Eq("project_id", project.to_string().into()));
+        scan.filter.extend(of_types(&self.types));
+        scan.filter.extend(self.room.as_ref().map(|room| Condition::Eq("room", room.as_str().into())));
+        scan
+    }
+}
+
+/// The condition that events of these types meet; `None` when all do.
+fn of_types(types: &EventTypeFilter) -> Option<Condition> {
+    let of = |pattern: &EventTypePattern| match pattern.as_str().strip_suffix('*') {
+        Some(start) => Condition::Prefix("type", start.to_owned()),
+        None => Condition::Eq("type", pattern.as_str().into()),
+    };
+    (!types.is_empty()).then(|| Condition::Any(types.patterns().iter().map(of).collect()))
+}
+
 /// Reads events.
 #[derive(Clone, Debug)]
 pub struct Events(pub SharedStore);
@@ -42,4 +96,62 @@ impl Events {
         let key = [cluster.into(), source_id.into(), kind.into()];
         self.0.find(Event::COLLECTION, "source", &key).await?.map(Event::from_stored).transpose()
     }
+
+    /// A page of the project's events: newest first, or those of a session in the order of their numbers.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        filter: &EventFilter,
+        limit: Option<PageLimit>,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<EventView>> {
+        let mut scan = filter.scan(project);
+        let binding = CursorBinding::new("events", &(project, format!("{filter:?}")));
+        scan.limit = PageLimit::rows(limit);
+        scan.after = cursor.map(|cursor| binding.decode(cursor)).transpose()?;
+        let rows = self.0.scan(scan).await?;
+        let show = |row| Event::from_stored(row).and_then(|event| event.view());
+        let data = rows.rows.into_iter().map(show).collect::<Result<_>>()?;
+        Ok(Page { data, next_cursor: rows.next.map(|position| binding.encode(position)) })
+    }
+
+    /// Up to `limit` of the project's events, oldest first: those after the one of id `after`, or those recorded at or after
+    /// the moment. One that does not read is passed over and logged: it must not hide the others.
+    pub async fn since(&self, project: ProjectId, since: Since, limit: usize) -> Result<EventsSince> {
+        let from = match since {
+            Since::Moment(moment) => EventId::lowest(moment).to_string(),
+            // The least text that is greater than the id.
+            Since::Event(id) => format!("{id}\u{1}"),
+        };
+        let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+        let scan = Scan { order: Order::Ascending, from: Some(from.into()), limit, ..scan };
+        let rows = self.0.scan(scan).await?.rows;
+        let last = rows.last().filter(|_| rows.len() == limit).and_then(|row| row.id.parse().ok());
+        let read = |row| match Event::from_stored(row) {
+            Ok(event) => Some(event),
+            Err(error) => {
+                tracing::error!(error = %error, "an event is passed over");
+                None
+            }
+        };
+        Ok(EventsSince { events: rows.into_iter().filter_map(read).collect(), next: last.map(Since::Event) })
+    }
+}
+
+/// Events of a project, and where more of them begin; none when these are the last.
+#[derive(Clone, Debug)]
+pub struct EventsSince {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// Where reading goes on.
+    pub next: Option<Since>,
+}
+
+/// Where reading on begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// At a moment of record.
+    Moment(Timestamp),
+    /// After an event.
+    Event(EventId),
 }

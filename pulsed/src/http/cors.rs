@@ -13,7 +13,7 @@ use http::{
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-match, x-pulse-key, x-pulse-secret, x-request-id",
+    "authorization, content-type, idempotency-key, if-match, last-event-id, x-pulse-key, x-pulse-secret, x-request-id",
 );
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("etag, idempotent-replayed, ratelimit, ratelimit-policy, retry-after, x-request-id");

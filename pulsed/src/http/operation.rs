@@ -17,7 +17,7 @@ use pulse_core::{
     wire::Incoming,
 };
 
-use super::{App, Exchange, Handled, answer, authn, body, headers, log_error};
+use super::{App, Exchange, Handled, answer, authn, body, headers, log_error, stream};
 
 /// The most bytes of a client's name that the audit keeps.
 const MAX_USER_AGENT: usize = 256;
@@ -30,9 +30,13 @@ pub(super) async fn handle(app: Arc<App>, route: &'static Route, request: Reques
     };
     let mut call = Call::new(Caller::Anonymous, exchange.id.as_str());
     call.ip = Some(exchange.ip);
-    let result = operate(&app, route, &mut call, &mut parts, body).await;
+    let result = if route.meta.streams {
+        stream::open(&app, route, &mut call, &mut parts, body).await
+    } else {
+        operate(&app, route, &mut call, &mut parts, body).await.map(answer::reply)
+    };
     let mut response = match result {
-        Ok(reply) => answer::reply(reply),
+        Ok(response) => response,
         Err(error) => {
             log_error(&error, &exchange.id);
             answer::problem(&error, exchange.id.as_str())
@@ -52,7 +56,7 @@ async fn operate(app: &App, route: &Route, call: &mut Call, parts: &mut Parts, b
 }
 
 /// Says who calls, and reads path fields, query and body.
-async fn prepare<'a>(
+pub(super) async fn prepare<'a>(
     app: &App,
     meta: &Meta,
     call: &mut Call,

@@ -17,11 +17,13 @@ mod neighbour;
 mod recording;
 mod scene;
 mod stop;
+mod streams;
 
 use std::time::Duration;
 
 pub(crate) use self::{
     ceiling::ceiling, drain::drain, load::load, memory::memory, neighbour::neighbour, stop::stop_and_start,
+    streams::streams,
 };
 
 /// How much of everything.
@@ -64,6 +66,10 @@ pub(crate) struct Scale {
     waiting: usize,
     /// How often the daemon is ended and started.
     ends: usize,
+    /// Readers of one project's events.
+    readers: usize,
+    /// What they read: events in a second, and for how long.
+    watched: (u32, Duration),
 }
 
 impl Scale {
@@ -87,6 +93,8 @@ impl Scale {
         ending: (1_000, Duration::from_secs(3)),
         waiting: 10_000,
         ends: 3,
+        readers: 1_000,
+        watched: (200, Duration::from_secs(20)),
     };
     /// Enough to go once through everything.
     pub(crate) const SMALL: Self = Self {
@@ -108,6 +116,8 @@ impl Scale {
         ending: (50, Duration::from_secs(1)),
         waiting: 500,
         ends: 2,
+        readers: 40,
+        watched: (20, Duration::from_secs(2)),
     };
 }
 

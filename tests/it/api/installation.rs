@@ -104,6 +104,7 @@ async fn if_match_is_checked_or_refused_as_documented() {
             "tokens.revoke" => json!({ "project_id": project, "all": true }),
             "tokens.create" | "tokens.refresh" | "tokens.source" => continue,
             "bans.create" => json!({ "project_id": project, "identity": "i" }),
+            "events.trigger" => json!({ "project_id": project, "type": "room_started" }),
             "endpoints.create" => json!({ "project_id": project, "url": "https://hooks.example/in" }),
             "endpoints.update" => json!({ "project_id": project, "url": "https://new.example/" }),
             id if id.starts_with("endpoints.") || id.starts_with("deliveries.") => json!({ "project_id": project }),

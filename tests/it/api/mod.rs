@@ -5,6 +5,7 @@ mod bans;
 mod clock;
 mod deliveries;
 mod endpoints;
+mod events;
 mod idempotency;
 mod installation;
 mod keys;

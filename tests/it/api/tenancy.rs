@@ -56,6 +56,7 @@ impl Things {
             Some("sessions") => &self.session,
             Some("endpoints") => &self.endpoint,
             Some("deliveries") => &self.delivery,
+            Some("events") => &self.event,
             Some("bans") => &self.ban,
             other => panic!("{path}: nobody here has one of {other:?}"),
         }
@@ -94,6 +95,7 @@ fn body(op: &str) -> Value {
         "tokens.revoke" => json!({ "all": true }),
         "endpoints.create" => json!({ "url": "http://127.0.0.1:9/in" }),
         "bans.create" => json!({ "identity": "eve" }),
+        "events.trigger" => json!({ "type": "room_started" }),
         _ => json!({}),
     }
 }
@@ -134,7 +136,9 @@ async fn another_tenants_ids_are_not_found_on_every_route() {
         }
     }
     // Each of these ids stands for something, before and after.
-    for id in ["projects.get", "keys.get", "sessions.get", "endpoints.get", "deliveries.get", "bans.delete"] {
+    for id in
+        ["projects.get", "keys.get", "sessions.get", "endpoints.get", "deliveries.get", "events.get", "bans.delete"]
+    {
         let route = OPERATIONS.iter().find(|route| route.meta.id == id).expect("an operation of that id");
         made(&t, &theirs, id, &things.path(route), "").await;
     }

@@ -3,6 +3,7 @@
 mod api;
 mod basics;
 mod contexts;
+mod events;
 mod history;
 mod key;
 mod mistakes;

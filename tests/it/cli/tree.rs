@@ -9,6 +9,7 @@ struct Things {
     cli: Cli,
     token: String,
     delivery: String,
+    event: String,
 }
 
 impl Things {
@@ -23,7 +24,8 @@ impl Things {
         for context in ["there", "gone"] {
             cli.ok(&["context", "set", context, "--path", "sqlite:y.db", "-q"]);
         }
-        Self { cli, token, delivery: delivery.trim().to_owned() }
+        let event = cli.ok(&["trigger", "room_started", "--project", "standup", "-q"]).trim().to_owned();
+        Self { cli, token, delivery: delivery.trim().to_owned(), event }
     }
 
     /// Arguments for commands that cannot do without.
@@ -34,6 +36,7 @@ impl Things {
             "pulse webhook delivery get" | "pulse webhook delivery attempts" | "pulse webhook delivery resend" => {
                 vec![&self.delivery, "--project", "standup"]
             }
+            "pulse events get" => vec![&self.event, "--project", "standup"],
             _ => arguments(command).to_vec(),
         }
     }
@@ -75,6 +78,22 @@ fn arguments(command: &str) -> &'static [&'static str] {
         | "pulse webhook endpoint rotate-secret"
         | "pulse webhook test" => &[HOOK, "--project", "standup", "--dry-run"],
         "pulse session list" | "pulse ban list" | "pulse usage show" => &["--project", "standup"],
+        "pulse events list" => &["--project", "standup"],
+        "pulse events tail" => &["--project", "standup", "--since", "1h", "--limit", "1"],
+        // Nobody listens there, which is a result like any other.
+        "pulse listen" => &[
+            "--project",
+            "standup",
+            "--since",
+            "1h",
+            "--limit",
+            "1",
+            "--forward-to",
+            "http://127.0.0.1:9/",
+            "--secret-to-cmd",
+            "true",
+        ],
+        "pulse trigger" => &["participant_left", "--project", "standup"],
         "pulse session show" => &["daily", "--project", "standup"],
         "pulse ban create" => &["mallory", "--project", "standup"],
         "pulse ban delete" => &["eve", "--project", "standup", "--dry-run"],

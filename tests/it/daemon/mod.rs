@@ -8,6 +8,7 @@ mod metrics;
 mod notify;
 mod requests;
 mod security;
+mod streams;
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 

@@ -26,6 +26,7 @@ mod twice;
 mod unclaimed;
 mod under_way;
 mod unprompted;
+mod watch;
 
 use pulse_core::{
     deliver::{dispatch::secret_place, event_filter::EventTypeFilter, sign::SigningSecret, state::Status},

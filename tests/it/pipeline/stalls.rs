@@ -45,7 +45,7 @@ async fn told_while_a_read_stands_still(call: CallKind, nth: u64) -> bool {
 #[tokio::test(start_paused = true)]
 async fn livekit_is_told_to_come_again_in_time_whichever_read_stands_still() {
     let mut stood = Vec::new();
-    for call in [CallKind::Get, CallKind::Find, CallKind::Scan] {
+    for call in [CallKind::Get, CallKind::Find, CallKind::Scan, CallKind::Count] {
         let mut nth = 1;
         while told_while_a_read_stands_still(call, nth).await {
             nth += 1;

@@ -1,0 +1,235 @@
+//! `pulse events`, and `pulse trigger`.
+
+use std::time::Duration;
+
+use pulse_core::{
+    deliver::event_filter::EventTypeFilter,
+    id::EventId,
+    model::event::EventView,
+    ops::events::{GetEvent, ListEvents, TriggerEvent, WatchEvents},
+    watch::Recent,
+};
+
+use super::{DONE, listing};
+use crate::{
+    args::{
+        Output,
+        events::{Events, Get, List, Tail, Trigger, Which},
+    },
+    client::{CallOptions, Client, Heard},
+    exit::{Failure, Outcome},
+    names,
+    session::Session,
+    ui::{View, view},
+};
+
+pub(super) const VIEW: View = View::new(
+    &["id", "type", "room", "sequence", "created_at"],
+    &["session_id", "synthetic", "test", "corrects", "project_id", "schema_version", "data"],
+)
+.detail(&[
+    "id",
+    "type",
+    "project_id",
+    "room",
+    "session_id",
+    "sequence",
+    "created_at",
+    "synthetic",
+    "test",
+    "corrects",
+    "data",
+]);
+
+/// The waits before a stream is asked for again.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// For how long ids are kept that were shown: longer than a stream goes back.
+const SHOWN: Duration = Duration::from_secs(120);
+
+pub(super) async fn run(session: &Session, command: Events) -> Outcome {
+    match command {
+        Events::List(args) => list(session, args).await,
+        Events::Get(args) => get(session, args).await,
+        Events::Tail(args) => tail(session, args).await,
+    }
+}
+
+/// The patterns as a filter.
+pub(super) fn filter(
+    types: Vec<pulse_core::deliver::event_filter::EventTypePattern>,
+) -> Result<EventTypeFilter, Failure> {
+    EventTypeFilter::new(types).map_err(|refused| Failure::usage(refused.to_string()))
+}
+
+async fn list(session: &Session, args: List) -> Outcome {
+    let client = session.client().await?;
+    let now = session.now();
+    let Which { of, types, room, session: of_session } = args.which;
+    let op = ListEvents {
+        project_id: names::project_if_named(session, client, &of).await?,
+        types: filter(types)?,
+        room,
+        session_id: of_session,
+        after_sequence: args.after_sequence,
+        from: args.since.map(|moment| moment.from(now)),
+        to: args.until.map(|moment| moment.from(now)),
+        limit: None,
+        cursor: None,
+    };
+    listing::show(session, client, &VIEW, op, &args.paging).await?;
+    DONE
+}
+
+async fn get(session: &Session, args: Get) -> Outcome {
+    let client = session.client().await?;
+    let project_id = names::project_if_named(session, client, &args.of).await?;
+    let event = client.ask(&GetEvent { id: args.event, project_id }).await?;
+    session.printer.document(&VIEW, &event)?;
+    DONE
+}
+
+pub(super) async fn trigger(session: &Session, args: Trigger) -> Outcome {
+    let client = session.client().await?;
+    let op = TriggerEvent {
+        project_id: names::project_if_named(session, client, &args.of).await?,
+        event_type: args.event_type,
+        room: args.room,
+        set: args.set.into_iter().collect(),
+    };
+    let answer = client.call(&op, CallOptions::from(&args.change)).await?;
+    session.printer.answer(&VIEW, answer)?;
+    DONE
+}
+
+async fn tail(session: &Session, args: Tail) -> Outcome {
+    let client = session.client().await?;
+    let Which { of, types, room, session: of_session } = args.which;
+    let op = WatchEvents {
+        project_id: names::project_if_named(session, client, &of).await?,
+        types: filter(types)?,
+        room,
+        session_id: of_session,
+        from: args.since.map(|moment| moment.from(session.now())),
+    };
+    let printer = &session.printer;
+    let mut follower = Follower::new(session, client, op, args.after);
+    let mut list = printer.list(&VIEW)?;
+    let mut left = args.limit;
+    while left != Some(0) {
+        let (_, envelope) = follower.next().await?;
+        let event: EventView = serde_json::from_str(&envelope)
+            .map_err(|_| Failure::unexpected("the server sent an event that this version of pulse does not read"))?;
+        match session.global.output {
+            // A program is run, and a line drawn, for each as it comes.
+            _ if session.global.jq.is_some() => printer.document(&VIEW, &event)?,
+            Output::Table | Output::Wide if printer.is_prose() => printer.text(&line(&event))?,
+            Output::Table | Output::Wide if !session.global.quiet => {
+                printer.document(&VIEW, &event)?;
+            }
+            _ => list.row(&event)?,
+        }
+        left = left.map(|left| left - 1);
+    }
+    if session.global.jq.is_none() && !matches!(session.global.output, Output::Table | Output::Wide) {
+        list.finish()?;
+    }
+    DONE
+}
+
+/// One event as a line for a person.
+fn line(event: &EventView) -> String {
+    let place = event.room.as_ref().map_or("-", |room| room.as_str());
+    let number = event.sequence.map(|number| format!("#{number}")).unwrap_or_default();
+    let who = ["/participant/identity", "/egress/livekit_id", "/ingress/name", "/recording/filename", "/endpoint/url"]
+        .into_iter()
+        .find_map(|pointer| event.data.pointer(pointer)?.as_str())
+        .unwrap_or_default();
+    let marks = [(event.synthetic, " synthetic"), (event.test, " test")];
+    let marks: String = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+    let text = format!("{}  {:<20}  {place} {number} {who}{marks}", event.created_at, event.kind);
+    let text = text.split_whitespace().collect::<Vec<_>>().join("  ");
+    view::visible(&format!("{text}  {}", event.id)) + "\n"
+}
+
+/// Follows a project's events across connections that break: it goes on after the last event, and gives each once.
+pub(super) struct Follower<'a> {
+    session: &'a Session,
+    client: &'a Client,
+    op: WatchEvents,
+    stream: Option<crate::client::EventStream>,
+    last: Option<EventId>,
+    shown: Recent,
+    wait: Duration,
+    /// Whether it was connected at all: before, a failure is one.
+    begun: bool,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(session: &'a Session, client: &'a Client, op: WatchEvents, last: Option<EventId>) -> Self {
+        Self { session, client, op, stream: None, last, shown: Recent::default(), wait: FIRST_WAIT, begun: false }
+    }
+
+    /// Connects, if it is not connected.
+    pub(super) async fn connect(&mut self) -> Result<(), Failure> {
+        while self.stream.is_none() {
+            match self.client.watch(&self.op, self.last).await {
+                Ok(stream) => {
+                    if self.begun {
+                        self.session.printer.warning("connected again");
+                    }
+                    (self.stream, self.begun) = (Some(stream), true);
+                }
+                Err(failure) if self.begun && passes(&failure) => self.pause(&failure).await,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event that was not given yet, with its envelope.
+    pub(super) async fn next(&mut self) -> Result<(EventId, String), Failure> {
+        loop {
+            self.connect().await?;
+            let Some(stream) = &mut self.stream else { continue };
+            match stream.next().await {
+                Heard::Event { id, envelope } => {
+                    // Events come to light in another order than their ids': the stream goes back from the greatest.
+                    (self.last, self.wait) = (self.last.max(Some(id)), FIRST_WAIT);
+                    if self.shown.insert(id) {
+                        self.shown.forget(self.last.map_or(id.moment(), EventId::moment), SHOWN);
+                        return Ok((id, envelope));
+                    }
+                }
+                Heard::Position(id) => self.last = self.last.max(Some(id)),
+                Heard::Gap { from, to } if from == to => self
+                    .session
+                    .printer
+                    .warning(&format!("the event to go on after is not known: what follows begins at {from}")),
+                Heard::Gap { from, to } => {
+                    self.session
+                        .printer
+                        .warning(&format!("events between {from} and {to} are lost: they are not kept any more"));
+                }
+                Heard::End(failure) => {
+                    self.stream = None;
+                    if !passes(&failure) {
+                        return Err(failure);
+                    }
+                    self.pause(&failure).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&mut self, failure: &Failure) {
+        self.session.printer.warning(&format!("{}; connecting again", failure.message()));
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Whether another connection may work where this one did not: the server is away, or has too much to do.
+fn passes(failure: &Failure) -> bool {
+    matches!(failure.exit_code(), 1 | 3 | 9)
+}
