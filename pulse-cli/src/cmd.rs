@@ -15,6 +15,7 @@ mod listing;
 mod man;
 mod org;
 mod project;
+mod replay;
 mod rotate;
 mod scan;
 mod session;

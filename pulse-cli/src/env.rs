@@ -54,8 +54,9 @@ impl Env {
 /// or an address in which one may stand.
 pub fn is_private(name: &str) -> bool {
     let own = ["PULSE_", "LIVEKIT_", "API_KEY_PEPPER", "R2_"].iter().any(|start| name.starts_with(start));
-    let may_hold_one =
-        |setting: &Setting| setting.secret || matches!(setting.kind, Kind::MongoUri | Kind::Store | Kind::Url(_));
+    let may_hold_one = |setting: &Setting| {
+        setting.secret || matches!(setting.kind, Kind::MongoUri | Kind::RedisUrl | Kind::Store | Kind::Url(_))
+    };
     own || setting(name).is_some_and(may_hold_one)
 }
 

@@ -10,6 +10,7 @@ use pulse_core::{
         event::EventView,
         organization::OrganizationView,
         project::ProjectView,
+        replay::ReplayView,
         session::SessionView,
     },
     op::Operation,
@@ -22,6 +23,7 @@ use pulse_core::{
         keys::ListKeys,
         organizations::ListOrganizations,
         projects::ListProjects,
+        replays::ListReplays,
         sessions::ListSessions,
     },
     page::{Cursor, MAX_LIMIT, Page, PageLimit},
@@ -55,6 +57,7 @@ listings! {
     ListKeys => ApiKeyView;
     ListEndpoints => EndpointView;
     ListDeliveries => DeliveryView;
+    ListReplays => ReplayView;
     ListAttempts => AttemptView;
     ListAudit => AuditEntry;
     ListEvents => EventView;

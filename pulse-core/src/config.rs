@@ -28,6 +28,7 @@ use crate::{
     boot::{EmbeddedFiles, GivenSecrets},
     error::{Code, Error, Result},
     files::OperatorTokenFile,
+    limit::RedisPlace,
     media::cluster::Signer,
     outbound::{AddressPolicy, Outbound},
     parts::{self, MIN_LEASE, PipelineSettings},
@@ -201,6 +202,8 @@ pub struct Settings {
     pub purge_after: Duration,
     /// What comes from LiveKit and goes to webhooks.
     pub pipeline: PipelineSettings,
+    /// The Redis through which daemons share limits.
+    pub redis: Option<RedisPlace>,
     /// Connections at once.
     pub max_connections: usize,
     /// Requests at once.
@@ -257,6 +260,7 @@ impl Settings {
             operator_token_file: Some(self.operator_token_file()),
             purge_after: self.purge_after,
             pipeline: self.pipeline.clone(),
+            redis: self.redis.clone(),
         }
     }
 
@@ -339,6 +343,7 @@ impl<'a> Resolver<'a> {
                 keep_sessions: days("PULSE_SESSION_DAYS"),
                 streams: count("PULSE_MAX_STREAMS"),
             },
+            redis: self.given("REDIS_URL").and_then(|text| value::redis(text).ok()),
             max_connections: count("PULSE_MAX_CONNECTIONS"),
             max_requests: count("PULSE_MAX_REQUESTS"),
             header_timeout: seconds("PULSE_HEADER_TIMEOUT"),
@@ -358,6 +363,9 @@ impl<'a> Resolver<'a> {
         if settings.pipeline.lease < MIN_LEASE {
             let least = format!("must be at least {} seconds", MIN_LEASE.as_secs());
             self.fault("PULSE_WEBHOOK_LEASE", &least);
+        }
+        if settings.redis.as_ref().is_some_and(|redis| !redis.may_be_allowed(&settings.address_policy())) {
+            self.fault("REDIS_URL", "is an address outside of PULSE_OUTBOUND_ONLY");
         }
         if dev && matches!(settings.store, StoreLocation::Mongo { .. }) {
             self.fault("PULSE_DEV", "starts with SQLite or in memory only");

@@ -7,6 +7,7 @@
 //! - [`breaker`], [`pace`]: when an endpoint is left alone, and how fast it may be called.
 //! - [`event_filter`]: which types of events an endpoint gets.
 //! - [`ending`]: deliveries that end without being sent.
+//! - [`replay`]: events that are sent once more, or for the first time, because somebody asked for it.
 //! - [`dispatch`]: who asks and does it.
 
 pub mod breaker;
@@ -14,6 +15,7 @@ pub mod dispatch;
 pub mod ending;
 pub mod event_filter;
 pub mod pace;
+pub mod replay;
 pub mod schedule;
 pub mod sign;
 pub mod state;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     fresh::Fresh,
+    limit::Standing,
     media::cluster::reach,
     parts::Parts,
     time::Clock,
@@ -73,6 +74,19 @@ impl Parts {
         let url = &self.settings.livekit.url;
         self.probes.livekit.get(probe(self.clock.as_ref(), url, reach(&self.outbound, url))).await
     }
+
+    /// How Redis is, as of its last answer; `None` where none is set. Without it limits hold, daemon by daemon, so it is
+    /// degraded and never down.
+    pub fn redis_health(&self) -> Option<PartStatus> {
+        let redis = self.redis.as_ref()?;
+        let name = redis.place().to_string();
+        Some(match redis.standing() {
+            Standing::Up { latency } => {
+                PartStatus { state: Health::Ok, name, detail: None, latency_ms: Some(millis(latency)) }
+            }
+            Standing::Away { why } => PartStatus { state: Health::Degraded, name, detail: Some(why), latency_ms: None },
+        })
+    }
 }
 
 async fn probe(clock: &dyn Clock, name: &str, answers: impl Future<Output = Result<()>>) -> PartStatus {
@@ -85,9 +99,13 @@ async fn probe(clock: &dyn Clock, name: &str, answers: impl Future<Output = Resu
     PartStatus {
         state: if wrong.is_none() { Health::Ok } else { Health::Down },
         name: name.to_owned(),
-        latency_ms: wrong.is_none().then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        latency_ms: wrong.is_none().then(|| millis(took)),
         detail: wrong,
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is wrong in words for anybody; the log alone has the cause.

@@ -3,6 +3,13 @@
 //! A rate of `n` a minute with a burst of `n` admits up to `n` at once and refills evenly. The table holds a fixed number
 //! of entries; when it is full, the least recently used goes, which can only admit more and never refuse wrongly. Keys are
 //! verified ids or addresses, never texts from a request.
+//!
+//! [`Limiter`] counts in this process alone. [`SharedLimiter`] counts over all daemons, through [`Redis`].
+
+mod account;
+mod bucket;
+mod redis;
+mod shared;
 
 use std::{
     hash::Hash,
@@ -11,6 +18,13 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
+
+use self::bucket::Bucket;
+pub use self::{
+    account::{CHUNKS, LIFE},
+    redis::{Redis, RedisPlace, Standing},
+    shared::{BOUND, Patience, SharedLimiter},
+};
 
 /// A rate: so many requests a minute, all at once if they come after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +49,13 @@ pub struct Decision {
 /// Counts requests by key.
 #[derive(Debug)]
 pub struct Limiter<K> {
-    /// The theoretical arrival time of each key's next request, in nanoseconds of the monotonic clock.
-    arrivals: Cache<K, Arc<parking_lot::Mutex<u64>>>,
+    buckets: Cache<K, Arc<parking_lot::Mutex<Bucket>>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter that remembers up to `capacity` keys.
     pub fn new(capacity: usize) -> Self {
-        Self { arrivals: Cache::new(capacity) }
+        Self { buckets: Cache::new(capacity) }
     }
 
     /// Spends `cost` requests of `key` at `now` (monotonic), if they fit.
@@ -56,13 +69,9 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     fn decide(&self, key: &K, rate: Rate, cost: u32, now: Duration, spend: bool) -> Decision {
-        const MINUTE: u64 = 60_000_000_000;
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
-        let interval = MINUTE / u64::from(rate.per_minute.max(1));
-        // A cost above the whole limit would never pass: it then costs the whole limit.
-        let needed = interval.saturating_mul(u64::from(cost.min(rate.per_minute.max(1))));
-        let cell = match self.arrivals.get(key) {
-            Some(cell) => cell,
+        let bucket = match self.buckets.get(key) {
+            Some(bucket) => bucket,
             None if !spend => {
                 return Decision {
                     allowed: true,
@@ -72,37 +81,22 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
                 };
             }
             None => {
-                let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(parking_lot::Mutex::new(now)));
-                self.arrivals.get_or_insert_with(key, fresh).unwrap_or_else(|never| match never {})
+                let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(parking_lot::Mutex::new(Bucket::full(now))));
+                self.buckets.get_or_insert_with(key, fresh).unwrap_or_else(|never| match never {})
             }
         };
-        let mut arrival = cell.lock();
-        let current = (*arrival).clamp(now, now.saturating_add(MINUTE));
-        let after = current.saturating_add(needed);
-        let allowed = after <= now.saturating_add(interval * u64::from(rate.per_minute.max(1)));
-        let standing = if allowed { after } else { current };
-        if allowed && spend {
-            *arrival = after;
-        }
-        let full = interval * u64::from(rate.per_minute.max(1));
-        let room = full.saturating_sub(standing - now);
-        let wait = if allowed { standing - now } else { after.saturating_sub(now + full) };
-        Decision {
-            allowed,
-            limit: rate.per_minute,
-            remaining: u32::try_from(room / interval).unwrap_or(u32::MAX),
-            reset_seconds: wait.div_ceil(1_000_000_000),
-        }
+        let mut bucket = bucket.lock();
+        bucket.decide(rate, cost, now, spend)
     }
 
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
-        self.arrivals.len()
+        self.buckets.len()
     }
 
     /// Whether no key is remembered.
     pub fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
+        self.buckets.is_empty()
     }
 }
 

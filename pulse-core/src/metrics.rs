@@ -2,7 +2,8 @@
 //! or a name from a request, so the number of series is bounded.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::error::{Error, Result};
@@ -68,6 +69,12 @@ pub struct Metrics {
     pub corrections: IntCounterVec,
     /// Rounds of the reconciler by result.
     pub reconciled: IntCounterVec,
+    /// Whether Redis can be used: 1 or 0. There is none where no Redis is set.
+    pub redis_up: IntGaugeVec,
+    /// Daemons that share limits through Redis, as of the last time that it was heard of.
+    pub redis_daemons: IntGaugeVec,
+    /// Questions to Redis for a chunk of a limit by result: `granted`, `refused`, `failed`.
+    pub redis_chunks: IntCounterVec,
 }
 
 impl Metrics {
@@ -95,6 +102,12 @@ impl Metrics {
         registry.register(Box::new(latency.clone())).map_err(Error::internal)?;
         let gauge = |name: &str, help: &str| -> Result<IntGauge> {
             let series = IntGauge::new(name, help).map_err(Error::internal)?;
+            registry.register(Box::new(series.clone())).map_err(Error::internal)?;
+            Ok(series)
+        };
+        // Such a series is there once it is set.
+        let maybe = |name: &str, help: &str| -> Result<IntGaugeVec> {
+            let series = IntGaugeVec::new(Opts::new(name, help), &[]).map_err(Error::internal)?;
             registry.register(Box::new(series.clone())).map_err(Error::internal)?;
             Ok(series)
         };
@@ -158,6 +171,9 @@ impl Metrics {
                 &["edge"],
             )?,
             reconciled: counters("pulse_reconciler_rounds_total", "Rounds of the reconciler", &["result"])?,
+            redis_up: maybe("pulse_redis_up", "Whether Redis can be used")?,
+            redis_daemons: maybe("pulse_redis_daemons", "Daemons that share limits through Redis")?,
+            redis_chunks: counters("pulse_redis_chunks_total", "Chunks of limits asked of Redis", &["result"])?,
             latency,
             keys_cached: gauge("pulse_keys_cached", "Keys in the cache")?,
             replans: counter("pulse_replans_total", "Operations planned again because the store had changed")?,

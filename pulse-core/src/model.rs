@@ -12,6 +12,7 @@ pub mod job;
 pub mod key_use;
 pub mod organization;
 pub mod project;
+pub mod replay;
 pub mod revocation;
 pub mod session;
 pub mod storage;

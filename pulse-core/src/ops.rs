@@ -13,6 +13,7 @@ pub mod keys;
 pub mod me;
 pub mod organizations;
 pub mod projects;
+pub mod replays;
 pub mod sessions;
 pub mod status;
 pub mod tokens;

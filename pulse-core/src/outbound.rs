@@ -7,6 +7,7 @@
 //!   checks who answered. There is no second look-up between judging and connecting that could say something else.
 //! - `line` is one connection of HTTP/1.1 with a meter of what was written, `pool` keeps idle ones, `tls` speaks TLS.
 //! - [`exchange`](Outbound::exchange) sends one request within bounds of time and size.
+//! - [`open`](Outbound::open) gives a bare connection, for what does not speak HTTP.
 
 mod connect;
 mod dial;
@@ -17,6 +18,7 @@ mod policy;
 mod pool;
 mod resolver;
 mod special;
+mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use exchange::{Answer, Limits, Request};
 pub use failure::{FailureKind, Phase, SendFailure, TlsFault, Unresolved};
 pub use policy::{AddressPolicy, Refusal, Trust};
 pub use special::{SPECIAL, Special, special};
+pub use stream::Stream;
 
 use self::{pool::Pool, tls::Tls};
 use crate::error::{Code, Error, Result};

@@ -13,6 +13,7 @@ use crate::{
     files::OperatorTokenFile,
     health::Probes,
     id::EndpointId,
+    limit::{Redis, RedisPlace},
     media::{cluster::Signer, engine::MediaEngine, engines::Engines},
     metrics::Metrics,
     model::endpoint::MAX_TIMEOUT_SECONDS,
@@ -29,6 +30,7 @@ use crate::{
         key_uses::KeyUses,
         organizations::Organizations,
         projects::Projects,
+        replays::Replays,
         revocations::Revocations,
         sessions::{Intervals, Sessions},
         unclaimed::UnclaimedEvents,
@@ -56,6 +58,8 @@ pub struct Settings {
     pub purge_after: Duration,
     /// What comes from LiveKit and goes to webhooks.
     pub pipeline: PipelineSettings,
+    /// The Redis through which daemons share limits; `None` where each counts by itself.
+    pub redis: Option<RedisPlace>,
 }
 
 /// Settings of what comes from LiveKit and goes to webhooks.
@@ -216,6 +220,8 @@ pub struct Parts {
     pub endpoints: Endpoints,
     /// Deliveries and attempts.
     pub deliveries: Deliveries,
+    /// Replays.
+    pub replays: Replays,
     /// Whoever watches events as they happen.
     pub hub: Arc<Hub>,
     /// Hints that there is work.
@@ -236,6 +242,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Media servers.
     pub engines: Engines,
+    /// The Redis through which daemons share limits.
+    pub redis: Option<Arc<Redis>>,
     /// Names this process to others on the same store.
     pub process_id: String,
     pub(crate) probes: Probes,
@@ -269,6 +277,11 @@ impl Parts {
         let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } = ingredients;
         let hub = Hub::new(settings.pipeline.streams);
         let store = Announced::over(store, Arc::clone(&hub));
+        let process_id = process_id(entropy.as_ref());
+        let redis = settings.redis.clone().map(|place| {
+            let (clock, metrics) = (Arc::clone(&clock), metrics.clone());
+            Redis::new(place, outbound.clone(), clock, metrics, process_id.as_str())
+        });
         let keyring = Keyring::new(store.clone(), peppers, Arc::clone(&clock), metrics.clone());
         Self {
             organizations: Organizations(store.clone()),
@@ -287,10 +300,12 @@ impl Parts {
             bans: Bans(store.clone()),
             endpoints: Endpoints(store.clone()),
             deliveries: Deliveries(store.clone()),
+            replays: Replays(store.clone()),
             hub,
             wakes: Wakes::default(),
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
-            process_id: process_id(entropy.as_ref()),
+            redis,
+            process_id,
             probes: Probes::new(&clock),
             started: (clock.now(), clock.monotonic()),
             store,

@@ -1,21 +1,22 @@
 //! The only door: [`ControlPlane::execute`] spends the rate cost, resolves the scope, authorizes, asks for the plan, adds
 //! the audit entry and the idempotency record to its batch, and commits; for the daemon and for the command line alike.
 
+mod admit;
 mod audit;
 mod idempotent;
 
 pub(crate) use audit::worker_entry;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::admit::Limits;
 use crate::{
-    access::{Caller, caller::unauthenticated, network},
+    access::{Caller, caller::unauthenticated},
     error::{Code, Error, Fault, Result},
-    id::{KeyId, OrgId, ProjectId},
-    limit::{Limiter, Rate},
+    id::{OrgId, ProjectId},
     model::tenant::Tenant,
     op::{Call, Cx, Meta, Operation, Planned, Scope},
     parts::{Ingredients, Parts},
@@ -25,22 +26,12 @@ use crate::{
 
 /// How often an operation is planned before the store's changes count as a conflict.
 const MAX_PLANS: usize = 5;
-/// Requests a minute from one address without credentials (the plan's figure).
-const ANONYMOUS: Rate = Rate { per_minute: 100 };
-
-/// Who is counted by a rate limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Payer {
-    Address(IpAddr),
-    Key(KeyId),
-    Project(ProjectId),
-}
 
 /// The control plane of one installation.
 #[derive(Debug)]
 pub struct ControlPlane {
     parts: Parts,
-    limiter: Limiter<Payer>,
+    limits: Limits,
 }
 
 /// What a call came to.
@@ -82,7 +73,7 @@ impl ControlPlane {
     /// A plane over these.
     pub fn new(ingredients: Ingredients) -> Self {
         let parts = Parts::new(ingredients);
-        Self { parts, limiter: Limiter::new(200_000) }
+        Self { limits: Limits::of(&parts), parts }
     }
 
     /// Repositories, clock, keyring and the rest.
@@ -120,7 +111,7 @@ impl ControlPlane {
     }
 
     async fn run<O: Operation>(&self, call: &Call, op: &O) -> Result<Answer<O::Output>> {
-        self.admit(call, O::META.cost)?;
+        self.admit(call, O::META.cost).await?;
         if matches!(call.caller, Caller::Anonymous) && !O::META.permissions.is_empty() {
             return Err(unauthenticated());
         }
@@ -230,40 +221,6 @@ impl ControlPlane {
             return Ok(record.tenant());
         }
         self.parts.keyring.tenant(id).await?.ok_or_else(missing)
-    }
-
-    /// Spends the cost against every limit that holds for the caller; the tightest is told to the edge. A call pays
-    /// once: an edge asks before it reads the request, so that refused requests cost as much as others.
-    pub fn admit(&self, call: &Call, cost: u32) -> Result<()> {
-        if call.rate.is_told() {
-            return Ok(());
-        }
-        let payers: [Option<(Payer, Rate, &str)>; 2] = match &call.caller {
-            Caller::Operator(_) => return Ok(()),
-            Caller::Anonymous => [call.ip.map(|ip| (Payer::Address(network::bucket(ip)), ANONYMOUS, "address")), None],
-            Caller::Key(key) => {
-                let record = &key.record;
-                let own = record.project.limits.requests_per_minute;
-                let Some(per_minute) = own.or(record.org.plan.requests_per_minute()) else { return Ok(()) };
-                let rate = Rate { per_minute };
-                let project = Payer::Project(record.project.id);
-                [Some((Payer::Key(record.id), rate, "key")), Some((project, rate, "project"))]
-            }
-        };
-        let now = self.parts.clock.monotonic();
-        for (payer, rate, kind) in payers.into_iter().flatten() {
-            let decision = self.limiter.spend(&payer, rate, cost, now);
-            call.rate.tell(decision);
-            if !decision.allowed {
-                self.parts.metrics.limited.with_label_values(&[kind]).inc();
-                return Err(Error::new(
-                    Code::RateLimited,
-                    format!("the limit of {} requests a minute is used up", rate.per_minute),
-                )
-                .retry_after(decision.reset_seconds.max(1)));
-            }
-        }
-        Ok(())
     }
 }
 

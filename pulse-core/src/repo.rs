@@ -15,6 +15,7 @@ pub mod key_uses;
 pub mod operator_token;
 pub mod organizations;
 pub mod projects;
+pub mod replays;
 pub mod revocations;
 pub mod sessions;
 pub mod unclaimed;

@@ -163,8 +163,8 @@ async fn sweep_events(parts: &Parts, now: Timestamp) -> Result<usize> {
     }
 }
 
-/// Whether a delivery of the event is there. One that begins in the meantime fails at its commit: a resend holds on to
-/// its event.
+/// Whether a delivery of the event is there. One that begins in the meantime fails at its commit: resends and replays
+/// hold on to their events.
 async fn is_needed(parts: &Parts, event: &str) -> Result<bool> {
     Ok(parts.store.count(Delivery::COLLECTION, "event", &[event.into()], 1).await? > 0)
 }

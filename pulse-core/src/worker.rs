@@ -14,6 +14,7 @@ use crate::{
     deliver::dispatch::{Backlog, backlog},
     error::Result,
     model::{api_key::ApiKey, key_use::KeyUse},
+    parts::Parts,
     pipeline::Pipeline,
     plane::ControlPlane,
     reconcile::Circle,
@@ -147,6 +148,7 @@ pub async fn run(pipeline: Arc<Pipeline>) {
     let Pipeline { stopping, drained, .. } = &*pipeline;
     let jobs_called = || parts.wakes.jobs.notified();
     tokio::join!(
+        keep_redis(parts, drained),
         repeat("follow", FOLLOW_EVERY, future::pending, drained, || follow(plane)),
         repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), drained, || record_uses(plane)),
         repeat("jobs", JOBS_EVERY, jobs_called, stopping, || async { do_jobs(&pipeline).await.map(drop) }),
@@ -158,6 +160,13 @@ pub async fn run(pipeline: Arc<Pipeline>) {
     );
     if let Err(error) = record_uses(plane).await {
         tracing::warn!(error = %error, "the last uses of keys were not recorded");
+    }
+}
+
+/// Keeps the connection to Redis, where one is set.
+async fn keep_redis(parts: &Parts, end: &CancellationToken) {
+    if let Some(redis) = &parts.redis {
+        redis.keep(end).await;
     }
 }
 

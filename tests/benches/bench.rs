@@ -10,12 +10,12 @@
 mod parts;
 
 use parts::{
-    Row, http,
+    Row, http, limits,
     pipeline::{self, Scale},
     process, store,
 };
 
-/// The flag that makes the parts about events small: for a look at whether they work, in a debug build too.
+/// The flag that makes the parts about events and limits small: for a look at whether they work, in a debug build too.
 const SMALL: &str = "--small";
 
 /// One group of rows.
@@ -33,13 +33,14 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut rows: Vec<Row> = Vec::new();
-    let parts: [(&str, Measure); 13] = [
+    let parts: [(&str, Measure); 14] = [
         ("token", |runtime, _| runtime.block_on(http::tokens())),
         ("key", |runtime, _| runtime.block_on(store::verification())),
         ("sqlite", |runtime, _| runtime.block_on(store::commits())),
         ("project", |runtime, _| runtime.block_on(http::projects())),
         ("start", |runtime, _| runtime.block_on(process::start_and_memory())),
         ("pulse", |_, _| process::command_line()),
+        ("limits", |runtime, scale| runtime.block_on(limits::decisions(scale))),
         ("events load", |runtime, scale| runtime.block_on(pipeline::load(scale))),
         ("events ceiling", |runtime, scale| runtime.block_on(pipeline::ceiling(scale))),
         ("events drain", |runtime, scale| runtime.block_on(pipeline::drain(scale))),

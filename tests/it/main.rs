@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod invariants;
 mod layers;
+mod limits;
 mod media;
 mod openapi;
 mod operations;

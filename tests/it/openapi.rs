@@ -51,7 +51,8 @@ const SCOPES: [&str; 9] = [
 ];
 
 /// The operations in which a key of these scopes succeeds.
-const OF_A_KEY: [&str; 8] = ["keys.", "tokens.", "me.", "status.", "audit.", "endpoints.", "deliveries.", "events."];
+const OF_A_KEY: [&str; 9] =
+    ["keys.", "tokens.", "me.", "status.", "audit.", "endpoints.", "deliveries.", "replays.", "events."];
 
 /// A caller, and what its requests need to get beyond "not found".
 struct Customer {
@@ -84,6 +85,10 @@ async fn customer(client: &Client) -> Customer {
     let endpoint = client.post("/v1/webhooks/endpoints", &endpoint).await.json();
     let test = format!("/v1/webhooks/endpoints/{}/test", endpoint["id"].as_str().unwrap());
     let sent = client.post(&test, &json!({ "project_id": id })).await.json();
+    let replay = client.post("/v1/webhooks/replays", &json!({ "project_id": id, "status": "missing" })).await.json();
+    // One that is cancelled is cancelled however often it is asked for.
+    let cancel = format!("/v1/webhooks/replays/{}/cancel", replay["id"].as_str().unwrap());
+    assert_eq!(client.post(&cancel, &json!({ "project_id": id })).await.status, 200);
     let ban = client.post("/v1/bans", &json!({ "project_id": id, "identity": "carl" })).await.json();
     let of_project = json!({ "project_id": id });
     let mut bodies = json!({
@@ -96,13 +101,14 @@ async fn customer(client: &Client) -> Customer {
         let own = match route.meta.id.split_once('.') {
             Some(("endpoints", _)) => &endpoint["id"],
             Some(("deliveries", _)) => &sent["delivery_id"],
+            Some(("replays", _)) => &replay["id"],
             Some(("bans", _)) => &ban["id"],
             Some(("events", _)) => &sent["event_id"],
             _ => continue,
         };
         fields[route.meta.id] = json!({ "id": own });
         match (route.meta.method.has_body(), route.meta.id) {
-            (_, "endpoints.create" | "bans.create") => {}
+            (_, "endpoints.create" | "bans.create" | "replays.start") => {}
             (_, "events.trigger") => {
                 bodies["events.trigger"] = json!({ "project_id": id, "type": "room_started" });
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pulse_core::{
     access::{Permission, Permissions, Role},
     op::{Meta, Method, Operation},
-    ops::{bans, deliveries, endpoints, events, keys, organizations, projects, sessions, tokens, usage},
+    ops::{bans, deliveries, endpoints, events, keys, organizations, projects, replays, sessions, tokens, usage},
     registry::{self, OPERATIONS},
     wire::{self, Incoming, OpSchema},
 };
@@ -18,6 +18,7 @@ const KEY: &str = "key_01J00000000000000000000000";
 const ENDPOINT: &str = "ep_01J00000000000000000000000";
 const DELIVERY: &str = "dlv_01J00000000000000000000000";
 const EVENT: &str = "evt_01J00000000000000000000000";
+const REPLAY: &str = "job_01J00000000000000000000000";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A full request for each operation: every field set, so that what does not survive the wire shows.
@@ -150,6 +151,13 @@ fn samples() -> BTreeMap<&'static str, Value> {
             "events.trigger",
             json!({ "project_id": PROJECT, "type": "room_started", "room": "r", "set": { "room.sid": "RM_1" } }),
         ),
+        (
+            "replays.start",
+            json!({ "project_id": PROJECT, "since": "2026-01-01T00:00:00.000Z", "until": "2030-01-01T00:00:00.000Z", "types": ["room_*"], "rooms": ["r"], "status": "missing", "endpoint_id": ENDPOINT, "rate_per_second": 50 }),
+        ),
+        ("replays.list", json!({ "project_id": PROJECT, "limit": 2, "cursor": "c" })),
+        ("replays.get", json!({ "id": REPLAY, "project_id": PROJECT })),
+        ("replays.cancel", json!({ "id": REPLAY, "project_id": PROJECT })),
         ("unclaimed.list", json!({ "limit": 2, "cursor": "c" })),
         ("me.get", json!({})),
         ("status.get", json!({})),
@@ -232,6 +240,10 @@ fn every_operation_survives_the_wire_with_all_its_fields() {
         events::GetEvent,
         events::WatchEvents,
         events::TriggerEvent,
+        replays::StartReplay,
+        replays::ListReplays,
+        replays::GetReplay,
+        replays::CancelReplay,
         pulse_core::ops::unclaimed::ListUnclaimed,
         bans::CreateBan,
         bans::ListBans,

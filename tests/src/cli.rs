@@ -256,7 +256,7 @@ impl Run {
 
 /// The text without what differs from run to run. The same id keeps the same number.
 pub fn redacted(text: &str) -> String {
-    const KINDS: [(&str, usize); 18] = [
+    const KINDS: [(&str, usize); 19] = [
         ("pulse_key_", 37),
         ("pulse_secret_", 83),
         ("pulse_admin_", 61),
@@ -273,6 +273,7 @@ pub fn redacted(text: &str) -> String {
         ("dlv_", 30),
         ("evt_", 30),
         ("att_", 30),
+        ("job_", 30),
         ("eyJ", 0),
         ("whsec_", 0),
     ];

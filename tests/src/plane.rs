@@ -102,6 +102,7 @@ pub fn settings() -> Settings {
         operator_token_file: None,
         purge_after: std::time::Duration::from_secs(30 * 86_400),
         pipeline: PipelineSettings::default(),
+        redis: None,
     }
 }
 

@@ -5,7 +5,8 @@ use pulse_core::{
     deliver::event_filter::EventTypePattern,
     id::{EventId, SessionId},
     media::room::RoomName,
-    ops::{endpoints::TEST_EVENT, events::catalogue::TYPES},
+    model::event::TEST_EVENT,
+    ops::events::catalogue::TYPES,
 };
 use serde_json::Value;
 use url::Url;

@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod endpoint;
 pub mod offline;
+pub mod replay;
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +18,8 @@ pub enum Webhook {
     /// Deliveries: events on their way to an endpoint, and what became of them
     #[command(subcommand)]
     Delivery(delivery::Delivery),
+    /// Send what happened in a span of time once more, or for the first time
+    Replay(Box<replay::Replay>),
     /// Send a test event to an endpoint
     Test(Test),
     /// Check a webhook as its receiver does, without a server

@@ -13,7 +13,7 @@ use pulse_core::{
     plane::Answer,
 };
 
-use super::{DONE, delivery, endpoint, webhook_offline};
+use super::{DONE, delivery, endpoint, replay, webhook_offline};
 use crate::{
     args::webhook::{Test, Webhook, delivery::Delivery},
     client::{CallOptions, Client},
@@ -33,6 +33,7 @@ pub(super) fn view(command: &Webhook) -> &'static View {
         Webhook::Endpoint(_) => &endpoint::VIEW,
         Webhook::Delivery(Delivery::Attempts(_)) => &delivery::ATTEMPTS,
         Webhook::Delivery(_) => &delivery::VIEW,
+        Webhook::Replay(_) => &replay::VIEW,
         Webhook::Test(args) if args.wait => &delivery::VIEW,
         Webhook::Test(_) => &SENT,
         Webhook::Verify(_) => &webhook_offline::VERDICT,
@@ -44,6 +45,7 @@ pub(super) async fn run(session: &Session, command: Webhook) -> Outcome {
     match command {
         Webhook::Endpoint(command) => endpoint::run(session, command).await,
         Webhook::Delivery(command) => delivery::run(session, command).await,
+        Webhook::Replay(args) => replay::run(session, *args).await,
         Webhook::Test(args) => test(session, args).await,
         Webhook::Verify(args) => webhook_offline::verify(session, &args),
         Webhook::Sign(args) => webhook_offline::sign(session, &args),

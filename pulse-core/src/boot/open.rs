@@ -105,13 +105,18 @@ pub async fn open(
         }
         (StoreLocation::Memory | StoreLocation::Mongo { .. }, _) => None,
     };
+    let mut plane_settings = settings.plane_settings();
+    if role == Role::Local {
+        // The operator has no limits, and a command is no daemon for others to count.
+        plane_settings.redis = None;
+    }
     let OpenStore { store, beside, in_memory } = open_store(settings, Arc::clone(&clock), &metrics).await?;
     let assembly = Assembly {
         store,
         beside,
         in_memory,
         secrets: settings.secrets(),
-        settings: settings.plane_settings(),
+        settings: plane_settings,
         outbound: settings.outbound(),
         clock,
         entropy,

@@ -87,6 +87,7 @@ fn form(kind: Kind) -> String {
         Kind::Port => "port".to_owned(),
         Kind::Store => "store".to_owned(),
         Kind::MongoUri => "connection string".to_owned(),
+        Kind::RedisUrl => "URL: `redis` or `rediss`".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Url(schemes) => format!("URL: {}", words(schemes)),

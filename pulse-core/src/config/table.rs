@@ -12,6 +12,8 @@ pub enum Kind {
     Store,
     /// A MongoDB connection string.
     MongoUri,
+    /// `redis://...` or `rediss://...`.
+    RedisUrl,
     /// Any text.
     Text,
     /// A path.
@@ -158,6 +160,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(OUTBOUND, "PULSE_OUTBOUND_ONLY", Kind::Networks, "Pulse connects to nothing outside these networks, whatever else would allow it; loopback stands for 127.0.0.0/8,::1/128.").flag("outbound-only"),
     Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_NETWORKS", Kind::Networks, "Networks that webhooks may be sent to, and projects' own LiveKit servers be in, although they are not public: 10.0.0.0/8, or loopback, which --dev allows by itself. Without it customers can name public addresses only.").dev_default("loopback"),
     Setting::new(OUTBOUND, "PULSE_WEBHOOK_ALLOW_HTTP", Kind::Switch, "Whether webhooks may be sent, and projects' own LiveKit servers be called, without TLS, as --dev allows by itself.").default("false").dev_default("true"),
+    Setting::new(LIMITS, "REDIS_URL", Kind::RedisUrl, "Redis, through which several daemons share the API's rate limits: redis://user:password@host:port/database, or rediss:// with TLS. Without it, each daemon counts by itself."),
     Setting::new(LIMITS, "PULSE_MAX_CONNECTIONS", Kind::Count, "Connections at once; more wait to be accepted.").default("10000"),
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
     Setting::new(LIMITS, "PULSE_MAX_STREAMS", Kind::Count, "Streams of events (GET /v1/events/stream) at once, a quarter of them for one project; more are answered 503.").default("4096"),
@@ -167,7 +170,6 @@ pub const TABLE: &[Setting] = &[
     Setting::new(LIMITS, "PULSE_DRAIN_TIMEOUT", Kind::Seconds, "For how many seconds requests under way may go on after SIGTERM.").default("10"),
     Setting::new(LOG, "PULSE_LOG", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or target=level pairs. Reloaded on SIGHUP.").flag("log").default("info"),
     Setting::new(LOG, "PULSE_LOG_FORMAT", Kind::Choice(&["json", "text"]), "The form of log lines. Without it, text on a terminal and JSON elsewhere.").flag("log-format"),
-    Setting::new(LATER, "REDIS_URL", Kind::Url(&["redis", "rediss"]), "Redis, for limits and hints shared by several daemons.").not_yet(),
     Setting::new(LATER, "JWT_SECRET", Kind::Pepper, "Signs sessions of people.").secret().not_yet(),
     Setting::new(LATER, "CDN_INGEST_URL", Kind::Url(&["http", "https", "rtmp", "rtmps"]), "Where live streams are sent for distribution.").not_yet(),
     Setting::new(LATER, "CDN_PLAYBACK_URL", Kind::Url(HTTP), "Where they are played from.").not_yet(),

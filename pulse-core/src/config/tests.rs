@@ -143,6 +143,7 @@ fn a_check_shows_no_secret() {
         ("API_KEY_PEPPER", secret),
         ("PULSE_ADMIN_TOKEN", secret),
         ("REDIS_URL", "redis://user:0123456789abcdef0123456789abcdef@h:1"),
+        ("JWT_SECRET", secret),
         ("GIN_MODE", "release"),
     ])
     .ok()
@@ -150,6 +151,20 @@ fn a_check_shows_no_secret() {
     let text = check_table(&settings);
     assert!(!text.contains(secret), "{text}");
     assert!(text.contains("not used yet") && text.contains("ignored"), "{text}");
+}
+
+#[test]
+fn redis_is_outside_of_the_networks_only_when_it_says_so_itself() {
+    let faults = |url: &str| {
+        let found = environment(&[("PULSE_OUTBOUND_ONLY", "10.0.0.0/8"), ("REDIS_URL", url)]).err().unwrap_or_default();
+        found.into_iter().map(|fault| fault.to_string()).collect::<Vec<_>>()
+    };
+    for url in ["redis://10.1.2.3", "rediss://redis.internal/1"] {
+        assert_eq!(faults(url), [""; 0], "{url}");
+    }
+    let refused = faults("redis://user:0123456789abcdef@192.0.2.7:6379");
+    assert!(refused.len() == 1 && refused[0].contains("PULSE_OUTBOUND_ONLY"), "{refused:?}");
+    assert!(!refused[0].contains("0123456789abcdef"), "{refused:?}");
 }
 
 #[test]
@@ -161,6 +176,7 @@ fn a_shown_connection_string_holds_nothing_secret() {
             "mongodb+srv://h/db?replicaSet=rs&tlsCertificateKeyFilePassword=word&authMechanismProperties=AWS_SESSION_TOKEN:word",
             "mongodb+srv://h/db?replicaSet=<set>&tlsCertificateKeyFilePassword=<set>&authMechanismProperties=<set>",
         ),
+        ("rediss://:pa/ss@h:1/2", "rediss://<set>@h:1/2"),
         ("https://lk.example/a", "https://lk.example/a"),
         ("sqlite:/data/pulse.db", "sqlite:/data/pulse.db"),
     ] {

@@ -12,7 +12,8 @@ use url::Url;
 
 use super::{StoreLocation, table::Kind};
 use crate::{
-    access::pepper::MIN_PEPPER_CHARS, boot::MIN_ADMIN_TOKEN_CHARS, deliver::schedule::Schedule, secret::Secret,
+    access::pepper::MIN_PEPPER_CHARS, boot::MIN_ADMIN_TOKEN_CHARS, deliver::schedule::Schedule, limit::RedisPlace,
+    secret::Secret,
 };
 
 type Parsed<T> = Result<T, String>;
@@ -24,6 +25,7 @@ pub(super) fn check(kind: Kind, text: &str) -> Parsed<()> {
         Kind::Port => number(text, 65_535).map(drop),
         Kind::Store => store(text).map(drop),
         Kind::MongoUri => mongo(text).map(drop),
+        Kind::RedisUrl => redis(text).map(drop),
         Kind::Text | Kind::Path => no_controls(text),
         Kind::Url(schemes) => url(text, schemes).map(drop),
         Kind::Switch => switch(text).map(drop),
@@ -159,6 +161,11 @@ pub(super) fn mongo(text: &str) -> Parsed<Secret> {
         return Ok(Secret::new(text));
     }
     Err("must begin with mongodb:// or mongodb+srv://".to_owned())
+}
+
+pub(super) fn redis(text: &str) -> Parsed<RedisPlace> {
+    let form = "must be redis://user:password@host:port/database or rediss://..., with user, password, port and database as needed";
+    RedisPlace::parse(text).ok_or_else(|| form.to_owned())
 }
 
 pub(super) fn store(text: &str) -> Parsed<StoreLocation> {

@@ -35,6 +35,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(in crate::deliver) use self::notices::endpoint_it_is_about;
 pub use self::{
     backlog::{Backlog, backlog},
     endpoint::{headers_place, open_secret, secret_place},

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use crate::{
     deliver::state::{DeliveryState, Status},
-    id::{AttemptId, DeliveryId, EndpointId, EventId, LeaseToken, ProjectId},
+    id::{AttemptId, DeliveryId, EndpointId, EventId, JobId, LeaseToken, ProjectId},
     media::room::RoomName,
     time::Timestamp,
 };
@@ -52,7 +52,7 @@ pub struct Delivery {
     /// The event's room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomName>,
-    /// [`FIRST`], or `resend:` and what asked for it.
+    /// [`FIRST`], the id of a replay, or `resend:` and what asked for it.
     pub origin: String,
     /// [`Priority::number`].
     pub prio: i64,
@@ -116,6 +116,13 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    /// The replay that made it, if one did.
+    pub fn replay(&self) -> Option<JobId> {
+        self.origin.parse().ok()
+    }
+}
+
 /// How an attempt ended, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -140,6 +147,8 @@ pub enum Trigger {
     Retry,
     /// Somebody asked for it.
     Resend,
+    /// A replay made the delivery.
+    Replay,
 }
 
 /// An attempt as it is stored: one for each lease that has sent something, or may have.
@@ -216,7 +225,7 @@ pub struct DeliveryView {
     pub event_type: String,
     /// The event's room.
     pub room: Option<RoomName>,
-    /// What caused it: `first`, or `resend:`, who asked for it, and the `Idempotency-Key` or id of the request.
+    /// What caused it: `first`, the id of a replay, or `resend:`, who asked for it, and the `Idempotency-Key` or id of the request.
     pub origin: String,
     /// Where it stands.
     pub status: Status,

@@ -17,10 +17,16 @@ use crate::{
 
 /// The version of the envelope and its data.
 pub const SCHEMA_VERSION: u32 = 1;
+/// The type of an event that tries one endpoint, and is sent to no other.
+pub const TEST_EVENT: &str = "endpoint.test";
 /// The cluster of events that Pulse itself makes.
 pub const PULSE_CLUSTER: &str = "pulse";
 /// The cluster of the installation's own LiveKit. A project's own LiveKit is a cluster named by the project's id.
 pub const SERVER_CLUSTER: &str = "default";
+
+/// For how long an event must still be kept to be sent once more. A sweep takes what is too old and finds no delivery of it
+/// while a new one is on its way to the store: by then it is not too old yet.
+const STILL_KEPT: Duration = Duration::from_secs(60);
 
 /// An event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +69,11 @@ impl Event {
     /// When it goes, under a retention that keeps `kept`: one that was shortened since it was recorded holds for it, too.
     pub fn ends_at(&self, kept: Duration) -> Timestamp {
         self.expires_at.min(self.id.moment().plus(kept))
+    }
+
+    /// Whether it is kept for long enough after `now` to be sent once more.
+    pub fn can_be_sent(&self, kept: Duration, now: Timestamp) -> bool {
+        self.ends_at(kept) > now.plus(STILL_KEPT)
     }
 }
 

@@ -32,6 +32,8 @@ pub enum JobKind {
     AdoptUnclaimed,
     /// End the deliveries of an endpoint that was deleted.
     CancelDeliveries,
+    /// Make the deliveries of the replay that has the job's id, and whose project is the target.
+    Replay,
 }
 
 /// Whom to take out of which room.
@@ -82,6 +84,15 @@ impl JobDetail {
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
+}
+
+/// What a job's turn has left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: the job is done.
+    Nothing,
+    /// It goes on at this moment.
+    More(Timestamp),
 }
 
 /// A row of the queue.

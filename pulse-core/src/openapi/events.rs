@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::markdown::{kind, meaning, object};
 use crate::{
     deliver::dispatch::{DISABLED, EXHAUSTED, NoticeData},
-    model::event_data::{EgressData, IngressData, ParticipantData, RecordingData, RoomData, TrackData},
-    ops::{
-        endpoints::{TEST_EVENT, TestData},
-        events::catalogue::TYPES,
+    model::{
+        event::TEST_EVENT,
+        event_data::{EgressData, IngressData, ParticipantData, RecordingData, RoomData, TrackData},
     },
+    ops::{endpoints::TestData, events::catalogue::TYPES},
     wire,
 };
 

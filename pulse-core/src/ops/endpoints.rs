@@ -21,7 +21,7 @@ pub use self::{
     change::{DeleteEndpoint, UpdateEndpoint},
     secrets::RotateSecret,
     state::{DisableEndpoint, EnableEndpoint, PauseEndpoint, ResumeEndpoint},
-    trial::{TEST_EVENT, TestData, TestEndpoint, TestSent},
+    trial::{TestData, TestEndpoint, TestSent},
 };
 pub(super) use self::{
     draft::url_fault,

@@ -17,7 +17,8 @@ pub struct GetStatus {}
 /// How this installation is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// `down` without the store, `degraded` without LiveKit: tokens are still made then.
+    /// `down` without the store, `degraded` without LiveKit or a Redis that is set: tokens are still made then, and limits hold
+    /// for each daemon by itself.
     pub state: Health,
     /// The store; for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,6 +26,9 @@ pub struct Status {
     /// The server's own LiveKit; for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub livekit: Option<PartStatus>,
+    /// The Redis through which daemons share limits, where one is set; for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<PartStatus>,
     /// For how long this process has been up, in seconds; for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<u64>,
@@ -46,19 +50,29 @@ impl Operation for GetStatus {
 
     async fn plan(&self, cx: &Cx<'_>) -> Result<Planned<Status>> {
         let (store, livekit) = tokio::join!(cx.parts.store_health(), cx.parts.livekit_health());
-        let state = match (store.state, livekit.state) {
-            (Health::Ok, Health::Ok) => Health::Ok,
-            (Health::Ok, _) => Health::Degraded,
-            _ => Health::Down,
+        let redis = cx.parts.redis_health();
+        let whole = livekit.state == Health::Ok && redis.as_ref().is_none_or(|redis| redis.state == Health::Ok);
+        let state = match store.state {
+            Health::Ok if whole => Health::Ok,
+            Health::Ok => Health::Degraded,
+            Health::Degraded | Health::Down => Health::Down,
         };
-        let bare =
-            Status { state, store: None, livekit: None, uptime_seconds: None, version: None, schema_version: None };
+        let bare = Status {
+            state,
+            store: None,
+            livekit: None,
+            redis: None,
+            uptime_seconds: None,
+            version: None,
+            schema_version: None,
+        };
         if !cx.call.caller.is_operator() {
             return Ok(Planned::read(bare));
         }
         Ok(Planned::read(Status {
             store: Some(store),
             livekit: Some(livekit),
+            redis,
             uptime_seconds: Some(cx.parts.uptime().as_secs()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             schema_version: Some(cx.parts.store.info().schema_version),

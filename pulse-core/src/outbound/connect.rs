@@ -16,7 +16,7 @@ use super::{
     line::{Line, Metered},
     policy::{AddressPolicy, Refusal},
     pool::Place,
-    tls::Tls,
+    tls::{Speaks, Tls},
 };
 
 /// How long one address is tried before the next is tried beside it (RFC 8305, section 5).
@@ -36,23 +36,29 @@ impl Connector<'_> {
     /// A new connection to the place, TLS included, until `deadline`.
     pub(super) async fn connect(&self, place: &Place, deadline: Instant) -> Result<Line, SendFailure> {
         let late = FailureKind::Timeout(Phase::Connect);
-        let addresses = self.addresses(place, deadline).await.map_err(SendFailure::unconnected)?;
-        let dialed = timeout_at(deadline, race(self.dial, &addresses)).await;
-        let dialed = dialed.map_err(|_| SendFailure::unconnected(late))?;
-        let Dialed { stream, peer } = dialed.map_err(SendFailure::unconnected)?;
+        let Dialed { stream, peer } = self.dial(place, deadline).await?;
         let fail = |kind| SendFailure::unsent(kind, peer);
-        if !addresses.contains(&peer) {
-            return Err(fail(FailureKind::RefusedAddress(Refusal::OtherPeer)));
-        }
         let stream = Metered::new(stream);
         let meter = stream.meter();
         let opened = if place.tls {
-            let stream = timeout_at(deadline, self.tls.handshake(&place.host, stream)).await;
+            let stream = timeout_at(deadline, self.tls.handshake(&place.host, stream, Speaks::Http)).await;
             Line::open(stream.map_err(|_| fail(late))?.map_err(fail)?, meter, peer).await
         } else {
             Line::open(stream, meter, peer).await
         };
         opened.map_err(|error| fail(of_http(&error)))
+    }
+
+    /// A new TCP connection to the place until `deadline`, with whoever was judged at its other end.
+    pub(super) async fn dial(&self, place: &Place, deadline: Instant) -> Result<Dialed, SendFailure> {
+        let addresses = self.addresses(place, deadline).await.map_err(SendFailure::unconnected)?;
+        let dialed = timeout_at(deadline, race(self.dial, &addresses)).await;
+        let late = |_| SendFailure::unconnected(FailureKind::Timeout(Phase::Connect));
+        let dialed = dialed.map_err(late)?.map_err(SendFailure::unconnected)?;
+        if !addresses.contains(&dialed.peer) {
+            return Err(SendFailure::unsent(FailureKind::RefusedAddress(Refusal::OtherPeer), dialed.peer));
+        }
+        Ok(dialed)
     }
 
     /// The addresses of the place, every one of which may be connected to.

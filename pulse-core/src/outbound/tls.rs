@@ -4,14 +4,14 @@
 use std::{net::IpAddr, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OnceCell,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Host;
 
-use super::{
-    failure::{FailureKind, TlsFault, of_tls},
-    line::Metered,
-};
+use super::failure::{FailureKind, TlsFault, of_tls};
 
 /// Whom to trust.
 #[derive(Debug, Default)]
@@ -22,6 +22,15 @@ enum Roots {
     /// These.
     #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "tests have an authority of their own"))]
     Given(RootCertStore),
+}
+
+/// What is spoken over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// HTTP/1.1, which is agreed upon (ALPN).
+    Http,
+    /// Something without a name to agree upon.
+    Other,
 }
 
 /// TLS as a client.
@@ -39,14 +48,18 @@ impl Tls {
     }
 
     /// Speaks TLS over the connection with `host`, whose certificate must be for that name or address.
-    pub(super) async fn handshake(
+    pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         host: &Host<String>,
-        stream: Metered<TcpStream>,
-    ) -> Result<TlsStream<Metered<TcpStream>>, FailureKind> {
-        let config = self.config.get_or_try_init(|| self.build()).await?;
+        stream: S,
+        speaks: Speaks,
+    ) -> Result<TlsStream<S>, FailureKind> {
+        let mut config = Arc::clone(self.config.get_or_try_init(|| self.build()).await?);
+        if speaks == Speaks::Other {
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         let name = server_name(host).ok_or(FailureKind::Tls(TlsFault::WrongName))?;
-        TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|error| of_tls(&error))
+        TlsConnector::from(config).connect(name, stream).await.map_err(|error| of_tls(&error))
     }
 
     async fn build(&self) -> Result<Arc<ClientConfig>, FailureKind> {

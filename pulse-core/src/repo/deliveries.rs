@@ -11,7 +11,7 @@ use crate::{
     media::room::RoomName,
     model::delivery::{Attempt, AttemptView, Delivery, DeliveryView, Priority},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Collection, Condition, Order, Scan, SharedStore, Stored, schema},
+    store::{Collection, Condition, Order, Position, Rows, Scan, SharedStore, Stored, schema},
     time::Timestamp,
 };
 
@@ -178,6 +178,22 @@ impl Deliveries {
     pub async fn pending(&self, endpoint: EndpointId, cap: usize) -> Result<Vec<Stored>> {
         let scan = Scan::new(Delivery::COLLECTION, "pending", vec![endpoint.to_string().into()]);
         Ok(self.0.scan(Scan { limit: cap, ..scan }).await?.rows)
+    }
+
+    /// Up to `limit` deliveries to an endpoint of events that were recorded within a span of time, its end included, as they
+    /// are stored; those behind that position, and where the next ones begin.
+    pub async fn of_span(
+        &self,
+        endpoint: EndpointId,
+        (first, last): (Timestamp, Timestamp),
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Rows> {
+        // An id begins with the moment of its event.
+        let bound = |at: Timestamp| Some(Value::from(DeliveryId::lowest(at).to_string()));
+        let (from, to) = (bound(first), bound(last.plus(std::time::Duration::from_millis(1))));
+        let scan = Scan::new(Delivery::COLLECTION, "endpoint", vec![endpoint.to_string().into()]);
+        self.0.scan(Scan { order: Order::Ascending, from, to, after, limit, ..scan }).await
     }
 
     /// How many deliveries of an endpoint are pending, counted up to `cap`.

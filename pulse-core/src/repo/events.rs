@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::{Document, document_basics, get};
 use crate::{
     deliver::event_filter::{EventTypeFilter, EventTypePattern},
-    error::Result,
+    error::{Error, Result},
     id::{EventId, ProjectId, SessionId},
     media::room::RoomName,
     model::event::{Event, EventView},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Batch, Collection, Condition, Order, Scan, SharedStore, schema},
+    store::{Batch, Collection, Condition, Order, Position, Scan, SharedStore, schema},
     time::Timestamp,
 };
 
@@ -113,6 +113,37 @@ impl Events {
         let show = |row| Event::from_stored(row).and_then(|event| event.view());
         let data = rows.rows.into_iter().map(show).collect::<Result<_>>()?;
         Ok(Page { data, next_cursor: rows.next.map(|position| binding.encode(position)) })
+    }
+
+    /// When the oldest of the project's events that are kept was recorded.
+    pub async fn oldest(&self, project: ProjectId) -> Result<Option<Timestamp>> {
+        let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+        let rows = self.0.scan(Scan { order: Order::Ascending, limit: 1, ..scan }).await?.rows;
+        Ok(rows.first().and_then(|row| row.id.parse::<EventId>().ok()).map(EventId::moment))
+    }
+
+    /// Up to `limit` of the project's events of some types and rooms, oldest first, that were recorded within a span of time:
+    /// those behind the one of id `after`; and the last one that was looked at, unless it was the last of all. Events that do
+    /// not decode are passed by.
+    pub async fn in_span(
+        &self,
+        project: ProjectId,
+        (types, rooms): (&EventTypeFilter, &[RoomName]),
+        (from, to): (Timestamp, Timestamp),
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<(Vec<Event>, Option<EventId>)> {
+        let bound = |at: Timestamp| Some(Value::from(EventId::lowest(at).to_string()));
+        let mut scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+        (scan.order, scan.limit) = (Order::Ascending, limit);
+        (scan.from, scan.to) = (bound(from), bound(to));
+        scan.after = after.map(|id| Position { key: Vec::new(), id: id.to_string() });
+        scan.filter.extend(of_types(types));
+        let rooms: Vec<Value> = rooms.iter().map(|room| room.as_str().into()).collect();
+        scan.filter.extend((!rooms.is_empty()).then_some(Condition::In("room", rooms)));
+        let rows = self.0.scan(scan).await?;
+        let next = rows.next.map(|position| position.id.parse()).transpose().map_err(Error::internal)?;
+        Ok((rows.rows.into_iter().filter_map(|row| Event::from_stored(row).ok()).collect(), next))
     }
 
     /// Up to `limit` of the project's events, oldest first: those after the one of id `after`, or those recorded at or after

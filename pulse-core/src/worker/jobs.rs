@@ -1,17 +1,17 @@
-//! The jobs: marking children of a deleted organization, bringing them back, purging what nobody restored, and what
-//! follows from events and from the end of an endpoint.
+//! The jobs: marking children of a deleted organization, bringing them back, purging what nobody restored, what
+//! follows from events and from the end of an endpoint, and replays.
 //!
 //! A job is done in bounded batches and may be done twice: each step looks at what is there and does what is left.
 
 use crate::{
-    deliver::ending::cancel_if_gone,
+    deliver::{ending::cancel_if_gone, replay},
     error::Result,
     id::{OrgId, ProjectId},
     ingest,
     model::{
         api_key::ApiKey,
         audit::Target,
-        job::{Job, JobKind},
+        job::{Job, JobKind, Left},
         organization::Organization,
         project::{Project, ProjectState},
     },
@@ -26,10 +26,10 @@ use crate::{
 
 /// Documents that one batch touches at most.
 const STEP: usize = 100;
-/// Does a job.
-pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
+/// Does a job, or a part of it.
+pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<Left> {
     let plane = &*pipeline.plane;
-    match job.kind {
+    let done = match job.kind {
         JobKind::DeleteChildren => delete_children(plane, parse(&job.target_id)?).await,
         JobKind::RestoreChildren => restore_children(plane, parse(&job.target_id)?, job).await,
         JobKind::PurgeOrganization => purge_organization(plane, parse(&job.target_id)?, job).await,
@@ -39,7 +39,9 @@ pub(super) async fn one(pipeline: &Pipeline, job: &Job) -> Result<()> {
         JobKind::LookAgain => look_again(plane.parts(), job).await,
         JobKind::AdoptUnclaimed => ingest::adopt(&pipeline.ingest, job).await,
         JobKind::CancelDeliveries => cancel_if_gone(plane.parts(), parse(&job.target_id)?).await,
-    }
+        JobKind::Replay => return replay::turn(plane.parts(), parse(&job.target_id)?, job.id).await,
+    };
+    done.map(|()| Left::Nothing)
 }
 
 fn parse<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(id: &str) -> Result<T> {
@@ -185,7 +187,9 @@ async fn purge(plane: &ControlPlane, project: &Project, org: Option<&Organizatio
 }
 
 /// What hangs on a project beside its keys, and the index that finds it: what refers to something goes before it.
-const OF_PROJECT: [(&Collection, &str); 8] = [
+const OF_PROJECT: [(&Collection, &str); 9] = [
+    // Nothing is delivered for a replay that is gone.
+    (&schema::REPLAYS, "project"),
     (&schema::DELIVERIES, "project"),
     (&schema::EVENTS, "project"),
     (&schema::ENDPOINTS, "project"),

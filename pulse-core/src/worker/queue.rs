@@ -4,6 +4,7 @@
 //! - A job is at it for less than its lease at a time: nobody else begins it meanwhile.
 //! - What did not get to its end in that time, or when the daemon stops, is due again at once. Each job looks at what is
 //!   left, so that it goes on from there.
+//! - A long one gives its place up by itself, and says when it goes on.
 
 use std::{future::Future, time::Duration};
 
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::jobs;
 use crate::{
     error::{Code, Error, Result},
-    model::job::{Job, JobKind},
+    model::job::{Job, JobKind, Left},
     pipeline::Pipeline,
     repo::Document,
     store::{Batch, CommitMode},
+    time::Timestamp,
 };
 
 /// Jobs that are done at once.
@@ -34,6 +36,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 enum Turn {
     Done,
+    /// It goes on then.
+    Again(Timestamp),
     Failed(Error),
     /// Its time was over, or the daemon stops.
     CutOff,
@@ -86,6 +90,7 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
     };
     let result = match ended {
         Turn::Done => "done",
+        Turn::Again(_) => "again",
         Turn::Failed(_) => "failed",
         Turn::CutOff => "cut_off",
     };
@@ -93,6 +98,7 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
     let mut batch = Batch::new();
     match ended {
         Turn::Done => drop(batch.delete(Job::COLLECTION, job.document_id(), job.version)),
+        Turn::Again(due_at) => Job { due_at, attempts: 0, ..job }.replace_in(&mut batch)?,
         Turn::CutOff => Job { due_at: parts.clock.now(), ..job }.replace_in(&mut batch)?,
         Turn::Failed(error) => {
             tracing::warn!(job = %job.id, kind, error = %error, cause = ?error.cause().map(ToString::to_string), "a job failed");
@@ -106,12 +112,13 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
 }
 
 /// Lets a job work for as long as it may.
-async fn limited(stopping: &CancellationToken, work: impl Future<Output = Result<()>>) -> Turn {
+async fn limited(stopping: &CancellationToken, work: impl Future<Output = Result<Left>>) -> Turn {
     tokio::select! {
         biased;
         () = stopping.cancelled() => Turn::CutOff,
         ended = tokio::time::timeout(TIME, work) => match ended {
-            Ok(Ok(())) => Turn::Done,
+            Ok(Ok(Left::Nothing)) => Turn::Done,
+            Ok(Ok(Left::More(due_at))) => Turn::Again(due_at),
             Ok(Err(error)) => Turn::Failed(error),
             Err(_) => Turn::CutOff,
         },

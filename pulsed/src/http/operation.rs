@@ -64,7 +64,7 @@ pub(super) async fn prepare<'a>(
     body: Body,
 ) -> Result<(Vec<(String, String)>, Cow<'a, str>, Bytes)> {
     identify(app, call, &parts.headers).await?;
-    app.plane.admit(call, meta.cost)?;
+    app.plane.admit(call, meta.cost).await?;
     if matches!(call.caller, Caller::Anonymous) && !meta.permissions.is_empty() {
         return Err(unauthenticated());
     }
@@ -88,7 +88,7 @@ pub(super) async fn identify(app: &App, call: &mut Call, headers: &HeaderMap) ->
             Ok(())
         }
         Err(error) if matches!(error.code(), Code::Unauthenticated | Code::Suspended | Code::Forbidden) => {
-            app.plane.admit(call, 1)?;
+            app.plane.admit(call, 1).await?;
             Err(error)
         }
         Err(error) => Err(error),

@@ -27,7 +27,8 @@ pub(super) async fn health() -> Response {
     answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
-/// `GET /ready`: requests can be answered now, or why not. The store is asked once a second at most.
+/// `GET /ready`: requests can be answered now, or why not; and what they are answered without. The store is asked once a
+/// second at most, and Redis is not asked for this.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let parts = app.plane.parts();
     let mut reasons = Vec::new();
@@ -43,7 +44,10 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
             .push("store: what was revoked elsewhere is not known here, because it has not been readable".to_owned());
     }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "status": if reasons.is_empty() { "ready" } else { "not_ready" }, "reasons": reasons });
+    let mut body = json!({ "status": if reasons.is_empty() { "ready" } else { "not_ready" }, "reasons": reasons });
+    if parts.redis_health().is_some_and(|redis| redis.state != Health::Ok) {
+        body["degraded"] = json!(["redis: it cannot be used; each daemon admits its share of every limit by itself"]);
+    }
     let mut response = answer::json(status, body.to_string());
     if status != StatusCode::OK {
         response.headers_mut().insert(http::header::RETRY_AFTER, 5.into());

@@ -1,6 +1,7 @@
 //! What the benchmarks share: rows of the report, and small statistics.
 
 pub(crate) mod http;
+pub(crate) mod limits;
 pub(crate) mod pipeline;
 pub(crate) mod process;
 pub(crate) mod store;

@@ -29,6 +29,8 @@ pub(crate) use self::{
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
+    /// Decisions of rate limits of each kind.
+    pub(super) decisions: usize,
     /// Projects of the crowd, each with one endpoint.
     projects: usize,
     /// Rooms of each of them.
@@ -75,6 +77,7 @@ pub(crate) struct Scale {
 impl Scale {
     /// What is reported.
     pub(crate) const FULL: Self = Self {
+        decisions: 400_000,
         projects: 100,
         rooms: 10,
         participants: 3,
@@ -98,6 +101,7 @@ impl Scale {
     };
     /// Enough to go once through everything.
     pub(crate) const SMALL: Self = Self {
+        decisions: 8_000,
         projects: 5,
         rooms: 4,
         participants: 2,

@@ -64,6 +64,7 @@ async fn plane(path: &Path) -> ControlPlane {
             operator_token_file: None,
             purge_after: Duration::from_secs(30 * 86_400),
             pipeline: PipelineSettings::default(),
+            redis: None,
         },
         outbound: Outbound::new(AddressPolicy::only(loopback)),
         clock,

@@ -83,6 +83,7 @@ async fn if_match_is_checked_or_refused_as_documented() {
     let endpoint = endpoint["id"].as_str().expect("an id").to_owned();
     let delivery = "dlv_01J00000000000000000000000".to_owned();
     let ban = "ban_01J00000000000000000000000".to_owned();
+    let replay = "job_01J00000000000000000000000".to_owned();
     let mut call = t.call(&operator());
     call.if_match = Some(999);
     let mut versioned = 0;
@@ -92,6 +93,7 @@ async fn if_match_is_checked_or_refused_as_documented() {
             Some("endpoints") => &endpoint,
             Some("deliveries") => &delivery,
             Some("bans") => &ban,
+            Some("replays") => &replay,
             _ => &project,
         };
         let path = [("id".to_owned(), id.clone()), ("key_id".to_owned(), key.clone())];
@@ -107,7 +109,9 @@ async fn if_match_is_checked_or_refused_as_documented() {
             "events.trigger" => json!({ "project_id": project, "type": "room_started" }),
             "endpoints.create" => json!({ "project_id": project, "url": "https://hooks.example/in" }),
             "endpoints.update" => json!({ "project_id": project, "url": "https://new.example/" }),
-            id if id.starts_with("endpoints.") || id.starts_with("deliveries.") => json!({ "project_id": project }),
+            id if ["endpoints.", "deliveries.", "replays."].iter().any(|start| id.starts_with(start)) => {
+                json!({ "project_id": project })
+            }
             _ => json!({}),
         };
         let named = ["endpoints.delete", "bans.delete"].contains(&route.meta.id);

@@ -13,6 +13,7 @@ mod lists;
 mod organizations;
 mod projects;
 mod refresh;
+mod replays;
 mod tenancy;
 mod tokens;
 mod verification;

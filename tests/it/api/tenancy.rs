@@ -20,6 +20,7 @@ struct Things {
     session: String,
     endpoint: String,
     delivery: String,
+    replay: String,
     event: String,
     ban: String,
 }
@@ -32,6 +33,7 @@ impl Things {
         let keys = made(t, c, "keys.list", &[("id", &c.id().to_string())], "").await;
         let endpoint = made(t, c, "endpoints.create", &[], r#"{"url":"http://127.0.0.1:9/in"}"#).await;
         let sent = made(t, c, "endpoints.test", &[("id", &text(&endpoint["id"]))], "{}").await;
+        let replay = made(t, c, "replays.start", &[], "{}").await;
         let ban = made(t, c, "bans.create", &[], r#"{"identity":"mallory"}"#).await;
         Self {
             org: c.org.to_string(),
@@ -40,6 +42,7 @@ impl Things {
             session: session(t, "RM_1").await.id.to_string(),
             endpoint: text(&endpoint["id"]),
             delivery: text(&sent["delivery_id"]),
+            replay: text(&replay["id"]),
             event: text(&sent["event_id"]),
             ban: text(&ban["id"]),
         }
@@ -57,6 +60,7 @@ impl Things {
             Some("endpoints") => &self.endpoint,
             Some("deliveries") => &self.delivery,
             Some("events") => &self.event,
+            Some("replays") => &self.replay,
             Some("bans") => &self.ban,
             other => panic!("{path}: nobody here has one of {other:?}"),
         }
@@ -136,9 +140,16 @@ async fn another_tenants_ids_are_not_found_on_every_route() {
         }
     }
     // Each of these ids stands for something, before and after.
-    for id in
-        ["projects.get", "keys.get", "sessions.get", "endpoints.get", "deliveries.get", "events.get", "bans.delete"]
-    {
+    for id in [
+        "projects.get",
+        "keys.get",
+        "sessions.get",
+        "endpoints.get",
+        "deliveries.get",
+        "replays.get",
+        "events.get",
+        "bans.delete",
+    ] {
         let route = OPERATIONS.iter().find(|route| route.meta.id == id).expect("an operation of that id");
         made(&t, &theirs, id, &things.path(route), "").await;
     }

@@ -11,6 +11,7 @@ mod offline;
 mod output;
 mod parity;
 mod prompts;
+mod replay;
 mod retries;
 mod rotation;
 mod store;

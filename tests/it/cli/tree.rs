@@ -10,6 +10,7 @@ struct Things {
     token: String,
     delivery: String,
     event: String,
+    replay: String,
 }
 
 impl Things {
@@ -25,7 +26,9 @@ impl Things {
             cli.ok(&["context", "set", context, "--path", "sqlite:y.db", "-q"]);
         }
         let event = cli.ok(&["trigger", "room_started", "--project", "standup", "-q"]).trim().to_owned();
-        Self { cli, token, delivery: delivery.trim().to_owned(), event }
+        let replay = ["webhook", "replay", "--project", "standup", "--all", "--yes", "-q"];
+        let replay = cli.ok(&replay).trim().to_owned();
+        Self { cli, replay, token, delivery: delivery.trim().to_owned(), event }
     }
 
     /// Arguments for commands that cannot do without.
@@ -36,6 +39,7 @@ impl Things {
             "pulse webhook delivery get" | "pulse webhook delivery attempts" | "pulse webhook delivery resend" => {
                 vec![&self.delivery, "--project", "standup"]
             }
+            "pulse webhook replay get" | "pulse webhook replay cancel" => vec![&self.replay, "--project", "standup"],
             "pulse events get" => vec![&self.event, "--project", "standup"],
             _ => arguments(command).to_vec(),
         }
@@ -67,7 +71,9 @@ fn arguments(command: &str) -> &'static [&'static str] {
         "pulse token create" => &["--project", "standup", "--room", "r", "--identity", "i"],
         "pulse token revoke" => &["--project", "standup", "--identity", "another"],
         "pulse webhook endpoint create" => &["https://hooks.example/fresh", "--project", "standup"],
-        "pulse webhook endpoint list" | "pulse webhook delivery list" => &["--project", "standup"],
+        "pulse webhook endpoint list" | "pulse webhook delivery list" | "pulse webhook replay list" => {
+            &["--project", "standup"]
+        }
         "pulse webhook endpoint get" | "pulse webhook endpoint pause" | "pulse webhook endpoint resume" => {
             &[HOOK, "--project", "standup"]
         }

@@ -208,7 +208,7 @@ fn a_question_says_what_hangs_on_the_answer() {
 }
 
 /// A daemon over a store of its own, and a command line that asks it, with a project `standup`.
-async fn daemon(folder: &std::path::Path) -> (Child, Cli) {
+pub(super) async fn daemon(folder: &std::path::Path) -> (Child, Cli) {
     let ready = folder.join("ready.json");
     let mut command = Command::new(program("pulsed"));
     command.env_clear().envs(pulse_tests::daemon::OUTBOUND).envs([

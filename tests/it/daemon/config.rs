@@ -29,7 +29,7 @@ fn a_check_shows_each_setting_with_its_source_and_no_secret() {
     assert_eq!(row("PULSE_PURGE_DAYS"), "9 config file");
     assert_eq!(row("PULSE_BODY_TIMEOUT"), "10 default");
     assert_eq!(row("API_KEY_PEPPER"), "<set> environment");
-    assert_eq!(row("REDIS_URL"), "redis://<set>@h env file not used yet");
+    assert_eq!(row("REDIS_URL"), "redis://<set>@h env file");
     assert!(!text.contains("very-secret"), "{text}");
     assert!(!folder.path().join("elsewhere").exists(), "a check made files");
 }

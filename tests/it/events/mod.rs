@@ -6,6 +6,7 @@ mod disks;
 mod ledger;
 mod livekit;
 mod load;
+mod replays;
 mod scene;
 mod secrecy;
 mod shutdown;

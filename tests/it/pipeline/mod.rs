@@ -16,6 +16,7 @@ mod parked;
 mod races;
 mod receivers;
 mod reconciler;
+mod replays;
 mod retention;
 pub(crate) mod room;
 mod stalls;

@@ -7,6 +7,7 @@
 pub mod livekit;
 pub mod mongo;
 pub mod python;
+pub mod redis;
 pub mod standard_webhooks;
 
 use std::path::PathBuf;

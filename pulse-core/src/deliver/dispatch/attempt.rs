@@ -25,6 +25,7 @@ use crate::{
 const EVENT_TYPE_HEADER: HeaderName = HeaderName::from_static("pulse-event-type");
 const DELIVERY_ID_HEADER: HeaderName = HeaderName::from_static("pulse-delivery-id");
 const ATTEMPT_HEADER: HeaderName = HeaderName::from_static("pulse-attempt");
+const REPLAY_HEADER: HeaderName = HeaderName::from_static("pulse-replay");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An attempt that has ended.
@@ -162,6 +163,9 @@ fn headers(work: &Work, prepared: &Prepared, body: &[u8], now: Timestamp) -> Res
     headers.insert(EVENT_TYPE_HEADER, text(work.delivery.event_type.clone())?);
     headers.insert(DELIVERY_ID_HEADER, text(work.delivery.id.to_string())?);
     headers.insert(ATTEMPT_HEADER, number.into());
+    if let Some(replay) = work.delivery.replay() {
+        headers.insert(REPLAY_HEADER, text(replay.to_string())?);
+    }
     Ok(headers)
 }
 

@@ -215,6 +215,8 @@ fn trigger(delivery: &Delivery) -> Trigger {
         Trigger::Retry
     } else if delivery.origin == FIRST {
         Trigger::Event
+    } else if delivery.replay().is_some() {
+        Trigger::Replay
     } else {
         Trigger::Resend
     }

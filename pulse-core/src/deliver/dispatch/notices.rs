@@ -1,16 +1,19 @@
 //! Operational events: what a project's other endpoints are told about one that is in trouble. Never to the endpoint itself,
 //! never because of another operational event, and at most once an hour for each endpoint and type, with a count.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Dispatcher;
 use crate::{
     error::Result,
+    id::EndpointId,
     ingest::{Audience, NewEvent, Outbox, Recorder, Routes},
     model::{
         endpoint::{Endpoint, EndpointHealth, NamedEndpoint, hour_of},
-        event::PULSE_CLUSTER,
+        event::{Event, PULSE_CLUSTER},
     },
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
@@ -38,6 +41,19 @@ pub(super) fn is_operational(event_type: &str) -> bool {
     [DISABLED, EXHAUSTED].contains(&event_type)
 }
 
+/// The id that Pulse gives the operational event of a type about an endpoint in an hour.
+fn source_id(kind: &str, endpoint: EndpointId, hour: impl fmt::Display) -> String {
+    format!("{kind}:{endpoint}:{hour}")
+}
+
+/// The endpoint that an operational event is about, to which it is never sent. What somebody made up is about none.
+pub(in crate::deliver) fn endpoint_it_is_about(event: &Event) -> Option<EndpointId> {
+    if !is_operational(&event.kind) || event.cluster != PULSE_CLUSTER {
+        return None;
+    }
+    event.source_id.split(':').nth(1)?.parse().ok()
+}
+
 impl Dispatcher {
     /// Adds an operational event to the batch, unless one of its type has been recorded for the endpoint in this hour:
     /// then the commit is a conflict.
@@ -58,7 +74,7 @@ impl Dispatcher {
             kind,
             occurred_at: now,
             cluster: PULSE_CLUSTER,
-            source_id: &format!("{kind}:{}:{}", endpoint.id, hour_of(now)),
+            source_id: &source_id(kind, endpoint.id, hour_of(now)),
             room: None,
             session_id: None,
             synthetic: false,

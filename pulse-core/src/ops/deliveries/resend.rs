@@ -2,8 +2,6 @@
 //! `webhook-id`. Who asked for it, and by which request, is its origin: the same request of the same caller makes one
 //! delivery however often it is made, and nobody else's request is taken for it.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +20,6 @@ use crate::{
     repo::Document,
     store::Batch,
 };
-
-/// For how long an event must still be kept to be sent once more. A sweep takes what is too old and finds no delivery of it
-/// while this one is on its way to the store: by then it is not too old yet.
-const STILL_KEPT: Duration = Duration::from_secs(60);
 
 /// Send a delivery's event to its endpoint once more.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +47,7 @@ async fn endpoint(cx: &Cx<'_>, old: &Delivery) -> Result<Endpoint> {
 async fn event(cx: &Cx<'_>, old: &Delivery) -> Result<Event> {
     let found = cx.parts.events.get(old.project_id, old.event_id).await?;
     let kept = cx.parts.settings.pipeline.keep_events;
-    found.filter(|event| event.ends_at(kept) > cx.now.plus(STILL_KEPT)).ok_or_else(|| {
+    found.filter(|event| event.can_be_sent(kept, cx.now)).ok_or_else(|| {
         Error::new(Code::Gone, format!("event {} is not kept any more", old.event_id))
             .hint("Events are kept for as long as the settings say, 30 days by default.")
     })

@@ -14,15 +14,12 @@ use crate::{
     model::{
         delivery::{Delivery, FIRST},
         endpoint::{Endpoint, EndpointState, NamedEndpoint},
-        event::PULSE_CLUSTER,
+        event::{PULSE_CLUSTER, TEST_EVENT},
     },
     op::{Cx, Meta, Method, Operation, Planned, Scope},
     repo::Document,
     store::Batch,
 };
-
-/// The type of a test event.
-pub const TEST_EVENT: &str = "endpoint.test";
 
 /// The `data` of a test event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use crate::{
     deliver::dispatch::{DISABLED, EXHAUSTED, NoticeData},
     media::event::RECORDING_AVAILABLE,
-    model::{event::SCHEMA_VERSION, event_data::EventData},
-    ops::endpoints::{TEST_EVENT, TestData},
+    model::{
+        event::{SCHEMA_VERSION, TEST_EVENT},
+        event_data::EventData,
+    },
+    ops::endpoints::TestData,
     time::Timestamp,
 };
 

@@ -14,9 +14,9 @@ use crate::{
     id::{EventId, ProjectId},
     ingest::{Audience, NewEvent, Outbox, Recorder, Routes},
     media::room::RoomName,
-    model::event::{EventView, PULSE_CLUSTER, SCHEMA_VERSION},
+    model::event::{EventView, PULSE_CLUSTER, SCHEMA_VERSION, TEST_EVENT},
     op::{Cx, Meta, Method, Operation, Planned, Scope, Trail},
-    ops::{diff::target, endpoints::TEST_EVENT},
+    ops::diff::target,
     store::{Batch, Write, schema},
 };
 

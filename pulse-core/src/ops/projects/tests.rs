@@ -81,6 +81,7 @@ async fn plane() -> ControlPlane {
         operator_token_file: None,
         purge_after: std::time::Duration::from_secs(86_400),
         pipeline: PipelineSettings::default(),
+        redis: None,
     };
     let assembly = Assembly {
         store: Arc::new(MemoryStore::new()),

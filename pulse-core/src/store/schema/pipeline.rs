@@ -151,3 +151,12 @@ pub static ATTEMPTS: Collection = Collection {
     expires: Some(Expiry::Worker("expires_at")),
     log: None,
 };
+
+/// Replays of events. `running` is 1 until the replay has ended or was stopped; the time to go is there from its end on.
+pub static REPLAYS: Collection = Collection {
+    name: "replays",
+    fields: &[text("project_id"), text("state"), int("running"), time("created_at"), optional(time("expires_at"))],
+    indexes: &[index("project", &["project_id"]), index("project_running", &["project_id", "running"])],
+    expires: Some(Expiry::Swept("expires_at")),
+    log: None,
+};

@@ -20,8 +20,11 @@ pub(super) struct Migration {
 }
 
 /// The steps after version 1, in order. Each new [`SCHEMA_VERSION`] adds one.
-pub(super) static MIGRATIONS: &[Migration] =
-    &[Migration { version: 2, sql: "ALTER TABLE usage_metrics ADD COLUMN c_session_id TEXT;" }];
+pub(super) static MIGRATIONS: &[Migration] = &[
+    Migration { version: 2, sql: "ALTER TABLE usage_metrics ADD COLUMN c_session_id TEXT;" },
+    // Replays: a collection that was missing, and is made as such.
+    Migration { version: 3, sql: "" },
+];
 
 /// What every store has beside the collections: the generation, a row that a write probe touches, and the last record
 /// of each log, which outlives the record itself.
