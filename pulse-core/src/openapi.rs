@@ -59,6 +59,10 @@ fn operation(route: &Route) -> Value {
         "x-pulse-permissions": meta.permissions.iter().map(|permission| permission.name()).collect::<Vec<_>>(),
         "x-pulse-cost": meta.cost,
     });
+    if meta.streams {
+        // What comes in which frame cannot be said by a schema.
+        operation["description"] = schema["description"].clone();
+    }
     if let Some(action) = meta.action {
         operation["x-pulse-audit"] = action.into();
     }
@@ -94,6 +98,9 @@ fn without(schema: &Value, meta: &Meta) -> Value {
     body
 }
 
+/// What the header of a stream means.
+const GO_ON: &str = "Go on after this event.";
+
 fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
     let in_path: Vec<&str> = meta.path_fields().collect();
     let required =
@@ -115,8 +122,9 @@ fn parameters(meta: &Meta, schema: &Value) -> Vec<Value> {
     }
     if meta.streams {
         parameters.push(json!({
-            "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "Go on after this event.",
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "schema": { "type": "string", "description": GO_ON },
+            "description": GO_ON,
         }));
     }
     if meta.is_mutation() {

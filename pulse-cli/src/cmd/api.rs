@@ -23,6 +23,10 @@ pub(super) async fn run(session: &Session, args: Api) -> Outcome {
         return Err(Failure::usage(format!("{:?} is not a path of the API", args.path))
             .hint("Paths begin with a slash: /v1/projects."));
     }
+    let plain = args.path.split_once('?').map_or(args.path.as_str(), |(path, _)| path);
+    if route(&args.method, plain).is_some_and(|(route, _)| route.meta.streams) {
+        return Err(Failure::usage("this path answers a stream, which has no end").hint("Use pulse events tail."));
+    }
     let body = match args.data.as_deref() {
         None => None,
         Some("-") => Some(input::text(Path::new("-"))?),

@@ -102,7 +102,17 @@ pub(super) async fn trigger(session: &Session, args: Trigger) -> Outcome {
     DONE
 }
 
+/// Refuses a form that has an end for what has none.
+pub(super) fn needs_end(session: &Session, limit: Option<u64>) -> Result<(), Failure> {
+    let has_end = matches!(session.global.output, Output::Json) && session.global.jq.is_none() && !session.global.quiet;
+    if has_end && limit.is_none() {
+        return Err(Failure::usage("a JSON array has an end, and this has none").hint("Use -o jsonl, or --limit N."));
+    }
+    Ok(())
+}
+
 async fn tail(session: &Session, args: Tail) -> Outcome {
+    needs_end(session, args.limit)?;
     let client = session.client().await?;
     let Which { of, types, room, session: of_session } = args.which;
     let op = WatchEvents {

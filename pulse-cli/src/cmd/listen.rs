@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     DONE,
-    events::{Follower, filter},
+    events::{Follower, filter, needs_end},
     sinks,
 };
 use crate::{
@@ -48,6 +48,7 @@ struct Forwarded {
 }
 
 pub(super) async fn run(session: &Session, args: Listen) -> Outcome {
+    needs_end(session, args.limit)?;
     let client = session.client().await?;
     let op = WatchEvents {
         project_id: names::project_if_named(session, client, &args.of).await?,

@@ -59,6 +59,9 @@ fn describe(page: &mut String, title: &str, operation: &Value, answer: &Value) {
         operation["x-pulse-permissions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let needs = if permissions.is_empty() { "nothing".to_owned() } else { format!("`{}`", permissions.join("`, `")) };
     let _ = write!(page, "\n### {title}\n\n{summary}. Needs: {needs}.\n");
+    if let Some(words) = operation["description"].as_str() {
+        let _ = write!(page, "\n{words}\n");
+    }
     let mut fields = Vec::new();
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default();
@@ -78,6 +81,10 @@ fn describe(page: &mut String, title: &str, operation: &Value, answer: &Value) {
             let mark = if required { "**" } else { "" };
             let _ = writeln!(page, "| {mark}`{name}`{mark} | {place} | {} | {} |", kind(schema), meaning(schema));
         }
+    }
+    if object(&operation["responses"]["200"]["content"]).contains_key("text/event-stream") {
+        page.push_str("\nAnswers 200 with a stream of server-sent events.\n");
+        return;
     }
     let names: Vec<String> = object(&answer["properties"]).keys().map(|name| format!("`{name}`")).collect();
     // Where there are two, 200 is a dry run's.

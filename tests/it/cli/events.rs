@@ -145,6 +145,12 @@ async fn a_tail_that_may_not_read_fails_at_once() {
     let cli = cli.env("PULSE_TOKEN", "an-operators-token-that-is-not-the-right-one");
     let run = cli.run(&["events", "tail", "--limit", "1", "-o", "json"]);
     assert_eq!((run.code, run.error()["code"].as_str()), (4, Some("unauthenticated")), "{}", run.shown());
+    for endless in
+        [&["events", "tail", "-o", "json"][..], &["api", "GET", "/v1/events/stream?type=room_*", "-o", "json"]]
+    {
+        let run = cli.run(endless);
+        assert_eq!((run.code, run.error()["code"].as_str()), (2, Some("usage")), "{}", run.shown());
+    }
     drop(daemon);
 }
 
@@ -198,15 +204,15 @@ async fn events_are_forwarded_signed_and_in_order_and_what_is_refused_is_shown()
     receiver.close().await;
     let run = cli.run(&["listen", "-p", "standup", "--forward-to", &hook, "--since", "1h", "--limit", "1"]);
     assert!(run.code == 0 && run.stdout.contains("refused"), "{}", run.shown());
-    let run = cli.run(&["listen", "-p", "standup", "--forward-to", &hook, "-o", "json"]);
+    let run = cli.run(&["listen", "-p", "standup", "--forward-to", &hook, "-o", "jsonl"]);
     assert!(
         run.code == 2 && run.error()["hint"].as_str().is_some_and(|hint| hint.contains("--secret-to-file")),
         "{}",
         run.shown()
     );
-    let run = cli.run(&["listen", "-p", "standup", "--forward-to", "http://192.0.2.1/", "-o", "json"]);
+    let run = cli.run(&["listen", "-p", "standup", "--forward-to", "http://192.0.2.1/", "-o", "jsonl"]);
     assert_eq!(run.code, 3, "an address outside of what may be connected to: {}", run.shown());
-    let run = cli.run(&["listen", "-p", "standup", "--forward-to", "ftp://127.0.0.1/", "-o", "json"]);
+    let run = cli.run(&["listen", "-p", "standup", "--forward-to", "ftp://127.0.0.1/", "-o", "jsonl"]);
     assert_eq!(run.code, 2, "{}", run.shown());
     drop(daemon);
 }
