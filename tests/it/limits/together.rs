@@ -48,14 +48,14 @@ async fn those_who_come_at_once_are_asked_for_together() {
     assert_eq!(admitted, 500);
     let asked = counter.series("pulse_redis_chunks_total{result=\"granted\"}");
     assert!(asked <= 5.0, "{asked} questions for a crowd");
-    // What others know of it is what is left.
+    // What others know of it is what is left; what was asked for last may have been more than was waited for.
     let other = Counter::over(&redis, "two", LONG);
     other.until_up().await;
     let seen = other.spend("crowd", 1).await;
-    let left = 99..=99 + come_back(began);
+    let left = 99 - CHUNK..=99 + come_back(began);
     assert!(seen.allowed && left.contains(&seen.remaining), "{seen:?}, not {left:?}");
     let refused = other.spend("crowd", 300).await;
-    assert!(!refused.allowed && (10..=21).contains(&refused.reset_seconds), "{refused:?}");
+    assert!(!refused.allowed && (10..=23).contains(&refused.reset_seconds), "{refused:?}");
 }
 
 #[tokio::test]
