@@ -9,6 +9,7 @@ mod trace;
 
 use pulse_core::{id::EventId, op::Operation, ops::events::WatchEvents, plane::Answer, secret::Secret, wire};
 
+pub use http::reason;
 pub use local::{Local, path_fields, settings};
 pub use remote::{RawAnswer, Remote};
 pub use stream::{EventStream, Heard};

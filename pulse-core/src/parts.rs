@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     files::OperatorTokenFile,
     health::Probes,
-    id::EndpointId,
+    id::{EndpointId, EventId},
     limit::{Redis, RedisPlace},
     media::{cluster::Signer, engine::MediaEngine, engines::Engines},
     metrics::Metrics,
@@ -39,7 +39,7 @@ use crate::{
     secret::Secret,
     store::{Batch, CommitMode, Outcome, SharedStore, Write, schema},
     time::{Clock, Timestamp},
-    watch::{Announced, Hub},
+    watch::{Announced, Hub, WatchFilter, Watching},
 };
 
 /// What the plane is told about this installation.
@@ -317,6 +317,14 @@ impl Parts {
             metrics,
             settings,
         }
+    }
+
+    /// Begins to watch events: after the one of id `last`, else as the filter says; see [`Hub::watch`].
+    ///
+    /// # Errors
+    /// `overloaded` when too many watch already, `store_unavailable`.
+    pub async fn watch(&self, filter: WatchFilter, last: Option<EventId>) -> Result<Watching> {
+        self.hub.watch(&self.events, &self.clock, filter, last, self.settings.pipeline.keep_events).await
     }
 
     /// How long this process has been up.

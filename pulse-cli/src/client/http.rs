@@ -25,6 +25,15 @@ pub(super) fn builder(policy: &AddressPolicy) -> reqwest::ClientBuilder {
         .user_agent(concat!("pulse/", env!("CARGO_PKG_VERSION")))
 }
 
+/// What is at the bottom of a failed exchange, in its own words.
+pub fn reason(cause: &reqwest::Error) -> String {
+    let mut reason: &dyn std::error::Error = cause;
+    while let Some(deeper) = reason.source() {
+        reason = deeper;
+    }
+    reason.to_string()
+}
+
 struct PolicyResolver(AddressPolicy);
 
 impl Resolve for PolicyResolver {

@@ -147,9 +147,7 @@ impl Local {
     /// Watches a project's events, after the one of id `last`: those that other processes record are found by looking.
     pub async fn watch(&self, op: &WatchEvents, last: Option<EventId>) -> Result<EventStream, Failure> {
         let filter = self.plane().execute(&self.call_of(), op).await?.into_output();
-        let parts = self.plane().parts();
-        let kept = parts.settings.pipeline.keep_events;
-        Ok(EventStream::local(parts.hub.watch(&parts.events, &parts.clock, filter, last, kept).await?))
+        Ok(EventStream::local(self.plane().parts().watch(filter, last).await?))
     }
 }
 

@@ -292,11 +292,7 @@ impl Remote {
     }
 
     fn unanswered(&self, cause: &reqwest::Error) -> Unanswered {
-        let mut reason: &dyn std::error::Error = cause;
-        while let Some(deeper) = reason.source() {
-            reason = deeper;
-        }
-        let why = if cause.is_timeout() { "it did not answer in time".to_owned() } else { reason.to_string() };
+        let why = if cause.is_timeout() { "it did not answer in time".to_owned() } else { http::reason(cause) };
         self.say(&format!("* {why}"));
         let host = self.base.as_str().trim_end_matches('/');
         let error = Error::new(Code::Unreachable, format!("the server {host} cannot be reached: {why}"));

@@ -10,12 +10,12 @@ use pulse_core::{
     watch::Recent,
 };
 
-use super::{DONE, listing};
+use super::{
+    DONE,
+    listing::{self, Endless},
+};
 use crate::{
-    args::{
-        Output,
-        events::{Events, Get, List, Tail, Trigger, Which},
-    },
+    args::events::{Events, Get, List, Tail, Trigger, Which},
     client::{CallOptions, Client, Heard},
     exit::{Failure, Outcome},
     names,
@@ -102,17 +102,8 @@ pub(super) async fn trigger(session: &Session, args: Trigger) -> Outcome {
     DONE
 }
 
-/// Refuses a form that has an end for what has none.
-pub(super) fn needs_end(session: &Session, limit: Option<u64>) -> Result<(), Failure> {
-    let has_end = matches!(session.global.output, Output::Json) && session.global.jq.is_none() && !session.global.quiet;
-    if has_end && limit.is_none() {
-        return Err(Failure::usage("a JSON array has an end, and this has none").hint("Use -o jsonl, or --limit N."));
-    }
-    Ok(())
-}
-
 async fn tail(session: &Session, args: Tail) -> Outcome {
-    needs_end(session, args.limit)?;
+    Endless::check(session, args.limit)?;
     let client = session.client().await?;
     let Which { of, types, room, session: of_session } = args.which;
     let op = WatchEvents {
@@ -122,28 +113,15 @@ async fn tail(session: &Session, args: Tail) -> Outcome {
         session_id: of_session,
         from: args.since.map(|moment| moment.from(session.now())),
     };
-    let printer = &session.printer;
     let mut follower = Follower::new(session, client, op, args.after);
-    let mut list = printer.list(&VIEW)?;
-    let mut left = args.limit;
-    while left != Some(0) {
+    let mut rows = Endless::new(session, &VIEW, args.limit)?;
+    while rows.goes_on() {
         let (_, envelope) = follower.next().await?;
         let event: EventView = serde_json::from_str(&envelope)
             .map_err(|_| Failure::unexpected("the server sent an event that this version of pulse does not read"))?;
-        match session.global.output {
-            // A program is run, and a line drawn, for each as it comes.
-            _ if session.global.jq.is_some() => printer.document(&VIEW, &event)?,
-            Output::Table | Output::Wide if printer.is_prose() => printer.text(&line(&event))?,
-            Output::Table | Output::Wide if !session.global.quiet => {
-                printer.document(&VIEW, &event)?;
-            }
-            _ => list.row(&event)?,
-        }
-        left = left.map(|left| left - 1);
+        rows.row(&event, || line(&event))?;
     }
-    if session.global.jq.is_none() && !matches!(session.global.output, Output::Table | Output::Wide) {
-        list.finish()?;
-    }
+    rows.finish()?;
     DONE
 }
 

@@ -14,12 +14,13 @@ use serde::Serialize;
 
 use super::{
     DONE,
-    events::{Follower, filter, needs_end},
+    events::{Follower, filter},
+    listing::Endless,
     sinks,
 };
 use crate::{
-    args::{Output, events::Listen},
-    client::forwarder,
+    args::events::Listen,
+    client::{forwarder, reason},
     exit::{Failure, Outcome},
     names,
     session::Session,
@@ -48,7 +49,7 @@ struct Forwarded {
 }
 
 pub(super) async fn run(session: &Session, args: Listen) -> Outcome {
-    needs_end(session, args.limit)?;
+    Endless::check(session, args.limit)?;
     let client = session.client().await?;
     let op = WatchEvents {
         project_id: names::project_if_named(session, client, &args.of).await?,
@@ -76,9 +77,8 @@ pub(super) async fn run(session: &Session, args: Listen) -> Outcome {
     } else {
         printer.advice(&format!("forwarding to {}", args.forward_to));
     }
-    let mut list = printer.list(&VIEW)?;
-    let mut left = args.limit;
-    while left != Some(0) {
+    let mut rows = Endless::new(session, &VIEW, args.limit)?;
+    while rows.goes_on() {
         let (id, envelope) = follower.next().await?;
         let kind = serde_json::from_str::<EventView>(&envelope).map(|event| event.kind).unwrap_or_default();
         let now = session.now();
@@ -106,32 +106,16 @@ pub(super) async fn run(session: &Session, args: Listen) -> Outcome {
             duration_ms: u64::try_from(session.clock.monotonic().saturating_sub(began).as_millis()).unwrap_or(u64::MAX),
             forwarded_at: now,
         };
-        if printer.is_prose() {
-            printer.text(&line(&forwarded))?;
-        } else if session.global.jq.is_some() || matches!(session.global.output, Output::Table | Output::Wide) {
-            printer.document(&VIEW, &forwarded)?;
-        } else {
-            list.row(&forwarded)?;
-        }
-        left = left.map(|left| left - 1);
+        rows.row(&forwarded, || line(&forwarded))?;
     }
-    if session.global.jq.is_none() && !matches!(session.global.output, Output::Table | Output::Wide) {
-        list.finish()?;
-    }
+    rows.finish()?;
     DONE
 }
 
 /// The status of the answer, which is read to its end within bounds; or why there is none.
 async fn exchange(request: reqwest::RequestBuilder) -> Result<u16, String> {
     let why = |cause: reqwest::Error| {
-        if cause.is_timeout() {
-            return format!("no answer within {} s", TIMEOUT.as_secs());
-        }
-        let mut reason: &dyn std::error::Error = &cause;
-        while let Some(deeper) = reason.source() {
-            reason = deeper;
-        }
-        reason.to_string()
+        if cause.is_timeout() { format!("no answer within {} s", TIMEOUT.as_secs()) } else { reason(&cause) }
     };
     let mut response = request.send().await.map_err(why)?;
     let (status, mut read) = (response.status().as_u16(), 0);

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use pulse_core::{
-    deliver::event_filter::EventTypeFilter,
     id::{JobId, ProjectId},
     model::replay::{ReplayState, ReplayStatus, ReplayView},
     ops::replays::{CancelReplay, GetReplay, ListReplays, StartReplay},
     plane::Answer,
 };
 
-use super::{DONE, listing};
+use super::{DONE, events::filter, listing};
 use crate::{
     args::{
         Of,
@@ -81,7 +80,7 @@ async fn asked(session: &Session, client: &Client, args: &Start) -> Result<(Proj
         project_id: Some(project),
         since: args.since.map(|moment| moment.from(now)),
         until: args.until.map(|moment| moment.from(now)),
-        types: EventTypeFilter::new(args.types.clone()).map_err(|refused| Failure::usage(refused.to_string()))?,
+        types: filter(args.types.clone())?,
         rooms: args.rooms.clone(),
         status: Some(status),
         endpoint_id,

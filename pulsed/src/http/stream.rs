@@ -66,8 +66,7 @@ pub(super) async fn open(
     let op: WatchEvents = wire::decode(route.schema(), incoming).inspect_err(refused)?;
     let last = last_event_id(&parts.headers).inspect_err(refused)?;
     let filter = app.plane.execute(call, &op).await?.into_output();
-    let kept = pulse.settings.pipeline.keep_events;
-    let watching = pulse.hub.watch(&pulse.events, &pulse.clock, filter, last, kept).await?;
+    let watching = pulse.watch(filter, last).await?;
     let mut credentials = HeaderMap::new();
     for name in CREDENTIALS {
         credentials.extend(parts.headers.get(&name).map(|value| {
@@ -142,8 +141,7 @@ impl Reader {
             match next {
                 Ok(next) => frame = next,
                 Err(end) => {
-                    let last = named("end", &serde_json::to_value(&end).unwrap_or_default());
-                    self.hand_over(last).await;
+                    self.hand_over(end.frame()).await;
                     return;
                 }
             }
@@ -159,8 +157,7 @@ impl Reader {
             taken = taken => matches!(taken, Ok(Ok(()))),
             // Whoever takes nothing must not hold the end of the process up; the last words may still fit.
             () = hub.closed() => {
-                let last = named("end", &serde_json::to_value(End::from(Why::Stopping)).unwrap_or_default());
-                drop(self.sender.try_send(last));
+                drop(self.sender.try_send(End::from(Why::Stopping).frame()));
                 false
             }
         }
@@ -203,6 +200,13 @@ struct End {
     code: String,
     detail: String,
     hint: Option<String>,
+}
+
+impl End {
+    /// The last frame.
+    fn frame(&self) -> Bytes {
+        named("end", &serde_json::to_value(self).unwrap_or_default())
+    }
 }
 
 impl From<Problem> for End {

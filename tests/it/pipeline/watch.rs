@@ -26,8 +26,7 @@ async fn try_watch(
     last: Option<EventId>,
 ) -> pulse_core::Result<Watching> {
     let filter = t.run(&c.caller, op).await?;
-    let parts = t.plane.parts();
-    parts.hub.watch(&parts.events, &parts.clock, filter, last, parts.settings.pipeline.keep_events).await
+    t.plane.parts().watch(filter, last).await
 }
 
 /// Tells that the customer's room `name` was opened.
