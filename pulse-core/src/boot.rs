@@ -122,7 +122,9 @@ pub async fn assemble(assembly: Assembly, make_operator_token: bool) -> Result<A
         check_admin_token(token)?;
     }
     settings.operator_token_given = secrets.admin_token.is_some();
-    let ingredients = Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine };
+    let store_time = store.now(clock.now()).await?;
+    let ingredients =
+        Ingredients { store, store_time, peppers, sealer, outbound, clock, entropy, metrics, settings, engine };
     let plane = ControlPlane::new(ingredients);
     let parts = plane.parts();
     if make_operator_token {

@@ -69,6 +69,11 @@ macro_rules! ids {
                 Timestamp::from_millis(i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX))
             }
 
+            /// Its 128 bits: 48 of milliseconds since 1970, then random ones.
+            pub const fn bits(self) -> u128 {
+                self.0.0
+            }
+
             /// The id with these 128 bits; 48 of them are milliseconds since 1970.
             pub const fn from_bits(bits: u128) -> Self {
                 Self(Ulid(bits))

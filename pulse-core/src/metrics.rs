@@ -59,6 +59,8 @@ pub struct Metrics {
     pub deliveries_oldest: IntGauge,
     /// Deliveries that Pulse put aside because of a fault of its own. Any wants a look.
     pub deliveries_quarantined: IntGauge,
+    /// Shards of endpoints that this process has.
+    pub shards_held: IntGauge,
     /// Endpoints whose breaker is not closed.
     pub breakers_open: IntGauge,
     /// Streams of events that are read.
@@ -163,6 +165,7 @@ impl Metrics {
                 "Deliveries put aside because of a fault of Pulse",
             )?,
             event_streams: gauge("pulse_event_streams", "Streams of events that are read now")?,
+            shards_held: gauge("pulse_webhook_shards_held", "Shards of endpoints, of 64, that this process sends to")?,
             breakers_open: gauge("pulse_webhook_breakers_open", "Endpoints that are left alone after failures")?,
             removals: counters("pulse_participants_removed_total", "Participants taken out of a room", &["reason"])?,
             corrections: counters(

@@ -15,6 +15,7 @@ pub mod project;
 pub mod replay;
 pub mod revocation;
 pub mod session;
+pub mod shard;
 pub mod storage;
 pub mod tenant;
 pub mod text;

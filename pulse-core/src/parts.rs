@@ -33,6 +33,7 @@ use crate::{
         replays::Replays,
         revocations::Revocations,
         sessions::{Intervals, Sessions},
+        shards::Shards,
         unclaimed::UnclaimedEvents,
         usage::UsageFacts,
     },
@@ -222,6 +223,8 @@ pub struct Parts {
     pub deliveries: Deliveries,
     /// Replays.
     pub replays: Replays,
+    /// Shards of endpoints.
+    pub shards: Shards,
     /// Whoever watches events as they happen.
     pub hub: Arc<Hub>,
     /// Hints that there is work.
@@ -247,7 +250,7 @@ pub struct Parts {
     /// Names this process to others on the same store.
     pub process_id: String,
     pub(crate) probes: Probes,
-    /// The wall clock's time when this process began, and the monotonic one.
+    /// The time by the store's clock when this process began, and by the monotonic one.
     started: (Timestamp, Duration),
 }
 
@@ -274,7 +277,8 @@ impl Parts {
 
     /// All of them, over a prepared store.
     pub(crate) fn new(ingredients: Ingredients) -> Self {
-        let Ingredients { store, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } = ingredients;
+        let Ingredients { store, store_time, peppers, sealer, outbound, clock, entropy, metrics, settings, engine } =
+            ingredients;
         let hub = Hub::new(settings.pipeline.streams);
         let store = Announced::over(store, Arc::clone(&hub));
         let process_id = process_id(entropy.as_ref());
@@ -301,13 +305,14 @@ impl Parts {
             endpoints: Endpoints(store.clone()),
             deliveries: Deliveries(store.clone()),
             replays: Replays(store.clone()),
+            shards: Shards(store.clone()),
             hub,
             wakes: Wakes::default(),
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
             redis,
             process_id,
             probes: Probes::new(&clock),
-            started: (clock.now(), clock.monotonic()),
+            started: (store_time, clock.monotonic()),
             store,
             keyring,
             sealer,
@@ -327,13 +332,20 @@ impl Parts {
         self.hub.watch(&self.events, &self.clock, filter, last, self.settings.pipeline.keep_events).await
     }
 
+    /// Tells whoever watches events here of what other processes record, at once where the store can tell; never ends over
+    /// one that can.
+    pub async fn hear_of_events(&self) {
+        self.hub.hear_of_others(&self.events).await;
+    }
+
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started.1)
     }
 
-    /// The time by which deliveries wait and leases last: the wall clock's when this process began, and what has passed
-    /// since. A wall clock that is set meanwhile makes nothing early, late or all at once.
+    /// The time by which deliveries wait and leases last: the store's when this process began, and what has passed since.
+    /// A wall clock that is set meanwhile makes nothing early, late or all at once, and all processes over one store agree
+    /// about it although their machines' clocks differ.
     pub fn steady(&self) -> Timestamp {
         self.started.0.plus(self.uptime())
     }
@@ -350,6 +362,8 @@ fn process_id(entropy: &dyn Entropy) -> String {
 pub struct Ingredients {
     /// A prepared store.
     pub store: SharedStore,
+    /// The time by its clock; see [`Store::now`](crate::store::Store::now).
+    pub store_time: Timestamp,
     /// The peppers.
     pub peppers: Peppers,
     /// The sealer.

@@ -7,7 +7,7 @@ mod idempotent;
 
 pub(crate) use audit::worker_entry;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,23 +85,26 @@ impl ControlPlane {
     pub async fn execute<O: Operation>(&self, call: &Call, op: &O) -> Result<Answer<O::Output>> {
         let began = self.parts.clock.monotonic();
         let answer = self.run(call, op).await;
-        let status = match &answer {
-            Ok(_) => O::META.status,
-            Err(error) => error.code().info().status,
-        };
-        let took = self.parts.clock.monotonic().saturating_sub(began);
-        self.parts.metrics.latency.with_label_values(&[O::META.id]).observe(took.as_secs_f64());
-        self.parts.metrics.requests.with_label_values(&[O::META.id, status_text(status)]).inc();
+        self.count(&O::META, began, answer.as_ref().err());
         answer
     }
 
-    /// Whether the caller may still do what it is doing: the same as [`ControlPlane::execute`] of a read, without cost and
-    /// without being counted.
-    pub async fn check<O: Operation>(&self, call: &Call, op: &O) -> Result<()> {
+    /// Counts a request of an operation that began at this monotonic time, and failed or not.
+    pub fn count(&self, meta: &Meta, began: Duration, failed: Option<&Error>) {
+        let status = failed.map_or(meta.status, |error| error.code().info().status);
+        let took = self.parts.clock.monotonic().saturating_sub(began);
+        self.parts.metrics.latency.with_label_values(&[meta.id]).observe(took.as_secs_f64());
+        self.parts.metrics.requests.with_label_values(&[meta.id, status_text(status)]).inc();
+    }
+
+    /// Does a read for a caller who has been admitted, without counting it: for an edge where more than that belongs to the
+    /// request, or where it goes on and whoever asked is looked at again.
+    pub async fn check<O: Operation>(&self, call: &Call, op: &O) -> Result<O::Output> {
         let tenant = self.resolve(&call.caller, op.scope()).await?;
         call.caller.authorize(op.needs())?;
-        let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version: None };
-        op.plan(&cx).await.map(drop)
+        let expected_version = expected_version(&O::META, op.expected_version(), call.if_match)?;
+        let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version };
+        Ok(op.plan(&cx).await?.output)
     }
 
     /// Counts a request of an operation that was refused before it came to [`ControlPlane::execute`].
@@ -115,13 +118,12 @@ impl ControlPlane {
         if matches!(call.caller, Caller::Anonymous) && !O::META.permissions.is_empty() {
             return Err(unauthenticated());
         }
+        if !O::META.is_mutation() {
+            return Ok(Answer::Done { output: self.check(call, op).await?, replayed: false });
+        }
         let tenant = self.resolve(&call.caller, op.scope()).await?;
         call.caller.authorize(op.needs())?;
         let expected_version = expected_version(&O::META, op.expected_version(), call.if_match)?;
-        if !O::META.is_mutation() {
-            let cx = Cx { parts: &self.parts, call, tenant, now: self.parts.clock.now(), expected_version };
-            return Ok(Answer::Done { output: op.plan(&cx).await?.output, replayed: false });
-        }
         self.mutate(call, op, tenant, expected_version).await
     }
 

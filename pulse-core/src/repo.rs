@@ -18,6 +18,7 @@ pub mod projects;
 pub mod replays;
 pub mod revocations;
 pub mod sessions;
+pub mod shards;
 pub mod unclaimed;
 pub mod usage;
 

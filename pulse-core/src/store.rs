@@ -15,6 +15,7 @@
 //! from there.
 
 pub mod chain;
+pub mod changes;
 mod check;
 pub mod document;
 pub mod memory;
@@ -31,6 +32,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use changes::{Inserted, Insertions};
 pub use schema::Collection;
 pub use timing::CommitObserver;
 
@@ -121,6 +123,9 @@ pub struct Scan {
     pub limit: usize,
     /// The row after which the page begins.
     pub after: Option<Position>,
+    /// Whether ids alone are asked for: rows then have version 0 and no document, and no document is read. Only without a
+    /// filter, where the prefix fixes every field of the index.
+    pub ids: bool,
 }
 
 impl Scan {
@@ -136,6 +141,7 @@ impl Scan {
             order: Order::Descending,
             limit: 100,
             after: None,
+            ids: false,
         }
     }
 }
@@ -375,6 +381,13 @@ pub struct StoreInfo {
     pub schema_version: u32,
 }
 
+impl StoreInfo {
+    /// Whether several daemons may have it at once.
+    pub fn is_shared(&self) -> bool {
+        self.engine == "mongodb"
+    }
+}
+
 /// One engine. Errors are of the codes `store_unavailable`, `store_newer`, `store_locked`, `misconfigured` and
 /// `internal`, and `bad_cursor` for a [`Scan::after`] that does not fit the index; everything else that a caller can
 /// cause is an [`Outcome`].
@@ -407,8 +420,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// from the store's own clock and ignores `now`.
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Stored>>;
 
+    /// The time by the store's own clock, for an engine that several machines share; `own` where it has none.
+    async fn now(&self, own: Timestamp) -> Result<Timestamp> {
+        Ok(own)
+    }
+
+    /// Documents as they are inserted from now on, by whichever process; `None` from an engine that cannot tell. A hint, and
+    /// no log: the stream ends with an error when the store is away, and what is inserted until it is opened again is not
+    /// in it.
+    async fn inserted(&self, _wanted: &Inserted) -> Result<Option<Insertions>> {
+        Ok(None)
+    }
+
     /// Removes up to `limit` documents whose expiry is not after `now`, over all collections that declare one.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64>;
+
+    /// What the engine wants done every few seconds for as long as somebody writes: the others must not wait for a process
+    /// that died in the middle of a batch.
+    async fn tend(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// A number that grows with every batch that bumps it, in this process or another.
     async fn generation(&self) -> Result<u64>;

@@ -4,17 +4,22 @@
 //! little before its event is committed. So what is new is found in two ways, and told once:
 //!
 //! - what this process commits is told at its commit , whether or not the caller still waits for it;
-//! - what others commit is looked for every second, over the last seconds of ids and from time to time over the
-//!   last half minute, and further back when the store could not be read for longer. Only projects that somebody watches are looked at.
+//! - what others commit is told at once where the store can tell, and looked for every second, over the last seconds of ids and from time to time over the
+//!   last half minute, and further back when the store could not be read for longer. Only projects that somebody watches are looked at,
+//!   200 a second, and only what was not told yet is read.
 //!
 //! A [`Watching`] that goes on after an event reads the store from half a minute before it, and then joins the live ones without
 //! a gap: at least once, never less. All readers of a project share what is told; each holds a place in a ring and no copy.
-//! One that falls a whole ring behind is ended with a word, and goes on from the store when it comes back.
+//! One that falls a whole ring behind is ended with a word, and goes on from the store when it comes back. Rings, and what is
+//! read for one reader alone, have so many bytes together and no more, however many projects are watched.
 
 mod announced;
 mod channel;
 mod reader;
 mod recent;
+mod ring;
+mod room;
+mod told;
 
 use std::{
     collections::HashMap,
@@ -28,18 +33,20 @@ use std::{
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::announced::Announced;
 use self::{
     channel::Channel,
     reader::{Begin, Seat},
+    ring::{Receiver, Ring},
+    room::Room,
 };
 pub use self::{
-    channel::Told,
     reader::{Item, Watching, Why},
     recent::Recent,
+    told::Told,
 };
 use crate::{
     deliver::event_filter::EventTypeFilter,
@@ -56,6 +63,11 @@ use crate::{
 pub const LATE: Duration = Duration::from_secs(30);
 /// How many readers read the store at once while they catch up.
 const PAGES: usize = 8;
+/// How many projects are looked at in a second: of more, each has its turn less often. A look at a quiet project is one seek
+/// in an index, tens of microseconds over SQLite and a few hundred over MongoDB.
+const LOOKS: usize = 200;
+/// How many at once.
+const LOOKS_AT_ONCE: usize = 2;
 /// After how many seconds a refused reader should come again.
 const RETRY: u64 = 5;
 
@@ -85,7 +97,14 @@ pub struct Hub {
     readers: Arc<AtomicUsize>,
     most: usize,
     pages: Arc<Semaphore>,
+    looks: Semaphore,
+    /// Bytes of all rings.
+    rings: Arc<AtomicUsize>,
+    /// Bytes for events that are read for one reader alone, as far as they are free.
+    room: Arc<Semaphore>,
     stop: CancellationToken,
+    /// The first began to watch, or the last ended.
+    turned: Notify,
 }
 
 impl Hub {
@@ -97,13 +116,57 @@ impl Hub {
             readers: Arc::default(),
             most: most.max(1),
             pages: Arc::new(Semaphore::new(PAGES)),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
+            rings: Arc::default(),
+            room: Arc::new(Semaphore::new(room::HELD)),
             stop: CancellationToken::new(),
+            turned: Notify::new(),
         })
     }
 
     /// Whether anybody watches anything.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed) > 0
+    }
+
+    /// Hears at once of what other processes record, where the store can tell, while anybody watches.
+    pub(crate) async fn hear_of_others(&self, events: &Events) {
+        while !self.stop.is_cancelled() {
+            let is_turned = async |watched| {
+                while self.is_watched() != watched {
+                    self.turned.notified().await;
+                }
+            };
+            is_turned(true).await;
+            tokio::select! {
+                biased;
+                () = is_turned(false) => {}
+                () = events.hear(|event| self.tell(&event)) => return,
+            }
+        }
+    }
+
+    /// Whether anybody watches this project.
+    pub(crate) fn watches(&self, project: ProjectId) -> bool {
+        self.channels.lock().contains_key(&project)
+    }
+
+    /// How many bytes of events are held for readers now: 64 MiB at most.
+    pub fn held(&self) -> usize {
+        self.rings.load(Ordering::Relaxed) + room::HELD.saturating_sub(self.room.available_permits())
+    }
+
+    /// Keeps all rings together within bounds: the largest pays.
+    fn bound_rings(&self) {
+        while self.rings.load(Ordering::Relaxed) > ring::ALL_BYTES {
+            let largest = {
+                let channels = self.channels.lock();
+                let rings = channels.values().map(|channel| (channel.ring.spare(), &channel.ring));
+                rings.max_by_key(|(spare, _)| *spare).map(|(spare, ring)| (spare, Arc::clone(ring)))
+            };
+            let Some((1.., largest)) = largest else { return };
+            largest.halve();
+        }
     }
 
     /// How many watch now.
@@ -116,6 +179,7 @@ impl Hub {
         let channel = self.channels.lock().get(&event.project_id).map(Arc::clone);
         if let Some(channel) = channel {
             channel.offer(event);
+            self.bound_rings();
         }
     }
 
@@ -147,8 +211,9 @@ impl Hub {
         let place = Place::take(self)?;
         let (channel, receiver) = self.join(filter.project_id, events, clock)?;
         channel.prime().await?;
+        let room = channel.room.clone();
         drop(channel);
-        let seat = Seat { stop: self.stop.clone(), pages: Arc::clone(&self.pages), _place: place };
+        let seat = Seat { stop: self.stop.clone(), pages: Arc::clone(&self.pages), room, _place: place };
         Watching::begin(events.clone(), Arc::clone(clock), Begin { filter, last, kept }, receiver, seat).await
     }
 
@@ -158,21 +223,23 @@ impl Hub {
         project: ProjectId,
         events: &Events,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<Channel>, channel::Receiver)> {
+    ) -> Result<(Arc<Channel>, Receiver)> {
         let mut channels = self.channels.lock();
         if self.stop.is_cancelled() {
             return Err(Error::new(Code::Overloaded, "this process is shutting down").retry_after(1));
         }
         let channel = channels.entry(project).or_insert_with(|| {
-            let channel = Arc::new(Channel::new(project, events.clone(), Arc::clone(clock)));
+            let memory = (Ring::new(&self.rings), Room::new(&self.room));
+            let channel = Arc::new(Channel::new(project, events.clone(), Arc::clone(clock), memory));
             self.watched.fetch_add(1, Ordering::Relaxed);
+            self.turned.notify_one();
             tokio::spawn(Arc::clone(self).keep(Arc::clone(&channel)));
             channel
         });
-        if channel.readers() >= self.most.div_ceil(4) {
+        if channel.ring.readers() >= self.most.div_ceil(4) {
             return Err(full("this project's events are watched"));
         }
-        Ok((Arc::clone(channel), channel.subscribe()))
+        Ok((Arc::clone(channel), channel.ring.subscribe()))
     }
 
     /// Looks for what others commit, until nobody watches the project any more. That the stream is alive is told beside it,
@@ -182,7 +249,7 @@ impl Hub {
             biased;
             () = self.stop.cancelled() => {}
             () = self.tick(&channel) => {}
-            () = look(&channel) => {}
+            () = self.look(&channel) => {}
         }
     }
 
@@ -195,26 +262,30 @@ impl Hub {
             {
                 // Under the lock, so that nobody joins a channel that ends.
                 let mut channels = self.channels.lock();
-                if channel.readers() == 0 {
+                if channel.ring.readers() == 0 {
                     if channels.remove(&channel.project).is_some() {
                         self.watched.fetch_sub(1, Ordering::Relaxed);
+                        self.turned.notify_one();
                     }
                     return;
                 }
             }
-            channel.tick();
+            channel.ring.tick();
         }
     }
-}
 
-/// Looks every second; never ends.
-async fn look(channel: &Channel) {
-    let mut ticks = tokio::time::interval(channel::LOOK_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = channel.look().await {
-            tracing::warn!(project = %channel.project, error = %error, "events of others could not be looked for");
+    /// Looks every second, or when it is this project's turn again; never ends.
+    async fn look(&self, channel: &Channel) {
+        loop {
+            // Closed never.
+            let turn = self.looks.acquire().await;
+            if let Err(error) = channel.look().await {
+                tracing::warn!(project = %channel.project, error = %error, "events of others could not be looked for");
+            }
+            drop(turn);
+            self.bound_rings();
+            let watched = u32::try_from(self.watched.load(Ordering::Relaxed).div_ceil(LOOKS)).unwrap_or(u32::MAX);
+            tokio::time::sleep(channel::LOOK_EVERY * watched.max(1)).await;
         }
     }
 }

@@ -29,6 +29,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
 /// How often uses of keys are recorded.
 const USES_EVERY: Duration = Duration::from_secs(60);
+/// How often the store is tended.
+const TEND_EVERY: Duration = Duration::from_secs(2);
 /// How often expired documents are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often what waits is counted.
@@ -149,9 +151,11 @@ pub async fn run(pipeline: Arc<Pipeline>) {
     let jobs_called = || parts.wakes.jobs.notified();
     tokio::join!(
         keep_redis(parts, drained),
+        stopping.run_until_cancelled(parts.hear_of_events()),
         repeat("follow", FOLLOW_EVERY, future::pending, drained, || follow(plane)),
         repeat("uses", USES_EVERY, || parts.keyring.uses().crowded(), drained, || record_uses(plane)),
         repeat("jobs", JOBS_EVERY, jobs_called, stopping, || async { do_jobs(&pipeline).await.map(drop) }),
+        repeat("tend", TEND_EVERY, future::pending, drained, || parts.store.tend()),
         repeat("sweep", SWEEP_EVERY, future::pending, stopping, || sweep(plane, stopping)),
         repeat("retention", SWEEP_EVERY, future::pending, stopping, || forget(plane, stopping)),
         repeat("gauges", GAUGE_EVERY, future::pending, stopping, || gauge(plane)),

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::patience::{KeepOpen, UnderWay};
 use self::{
     patience::{Awaited, Patience, Watched},
     tls::Tls,
@@ -177,8 +178,10 @@ impl Connection {
         let patience = Patience::new(bounds.0, bounds.1);
         let service = {
             let patience = Arc::clone(&patience);
-            service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
                 let under_way = patience.request(request.version());
+                let keep_open = KeepOpen::of(&patience, request.version());
+                request.extensions_mut().insert(keep_open);
                 let answer = crate::http::serve(Arc::clone(&app), peer, request);
                 async move {
                     let _under_way = under_way;
@@ -200,7 +203,12 @@ impl Connection {
                 }
                 // The other side is told, so that it sends no request that would be lost.
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    biased;
+                    ended = connection.as_mut() => ended,
+                    // It takes nothing of what was answered, or goes on without asking anything.
+                    () = patience.quiet() => return,
+                }
             }
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();

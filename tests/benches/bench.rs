@@ -33,7 +33,7 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut rows: Vec<Row> = Vec::new();
-    let parts: [(&str, Measure); 14] = [
+    let parts: [(&str, Measure); 16] = [
         ("token", |runtime, _| runtime.block_on(http::tokens())),
         ("key", |runtime, _| runtime.block_on(store::verification())),
         ("sqlite", |runtime, _| runtime.block_on(store::commits())),
@@ -48,6 +48,8 @@ fn main() {
         ("events memory", |runtime, scale| runtime.block_on(pipeline::memory(scale))),
         ("events stop", |runtime, scale| runtime.block_on(pipeline::stop_and_start(scale))),
         ("events streams", |runtime, scale| runtime.block_on(pipeline::streams(scale))),
+        ("events replay", |runtime, scale| runtime.block_on(pipeline::replay(scale))),
+        ("daemons", |runtime, scale| runtime.block_on(pipeline::daemons(scale))),
     ];
     for (name, measure) in parts {
         if name.contains(&wanted) {

@@ -23,5 +23,6 @@ mod operations;
 mod peers;
 mod pipeline;
 mod registry;
+mod scaling;
 mod store;
 mod tour;

@@ -12,18 +12,18 @@ fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The block of the document in this language.
-fn block(document: &str, language: &str) -> String {
+/// The first block of the document in this language.
+pub(crate) fn block(document: &str, language: &str) -> String {
     let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap_or_else(|| panic!("no block {language}"));
     rest.split_once("```").expect("the block ends").0.to_owned()
 }
 
 /// The value of a line `NAME=value`.
-fn line<'a>(unit: &'a str, name: &str) -> &'a str {
+pub(crate) fn line<'a>(unit: &'a str, name: &str) -> &'a str {
     let found = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     found.unwrap_or_else(|| panic!("{name} is not in the unit"))
 }

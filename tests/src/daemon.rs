@@ -69,6 +69,11 @@ impl DaemonOptions {
             .env("PULSE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     }
 
+    /// The variables that it sets.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Lets no file of the daemon grow beyond so many blocks of 512 bytes.
     #[must_use]
     pub fn file_size_limit(mut self, blocks: u32) -> Self {

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod plane;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 mod reaper;
 pub mod receiver;
 pub mod secrets;

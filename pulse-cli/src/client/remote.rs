@@ -21,7 +21,12 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use super::{CallOptions, http, local::request_id, stream::EventStream, trace};
+use super::{
+    CallOptions, http,
+    local::request_id,
+    stream::{EventStream, SILENCE},
+    trace,
+};
 use crate::{exit::Failure, ui::Printer};
 
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,6 +53,8 @@ pub struct Remote {
     trace: Option<Printer>,
     idempotency: String,
     calls: Cell<u32>,
+    /// After how long without a word a stream of events is taken for dead.
+    silence: Duration,
 }
 
 impl std::fmt::Debug for Remote {
@@ -113,7 +120,13 @@ impl Remote {
         }
         let http = builder.build().map_err(|_| Failure::unexpected("the HTTP client cannot be made"))?;
         let idempotency = request_id().replacen("req", "pulse", 1);
-        Ok(Self { http, base, token, trace, idempotency, calls: Cell::new(0) })
+        Ok(Self { http, base, token, trace, idempotency, calls: Cell::new(0), silence: SILENCE })
+    }
+
+    /// The same server, with less patience.
+    #[cfg(test)]
+    pub(crate) fn impatient(self, silence: Duration) -> Self {
+        Self { silence, ..self }
     }
 
     /// The same server for another caller.
@@ -126,6 +139,7 @@ impl Remote {
             trace: self.trace.clone(),
             idempotency: self.idempotency.clone(),
             calls: Cell::new(0),
+            silence: self.silence,
         }
     }
 
@@ -195,7 +209,7 @@ impl Remote {
         let response = answered.map_err(|cause| self.unanswered(&cause).failure)?;
         if response.status() == StatusCode::OK {
             self.say("< 200 OK");
-            return Ok(EventStream::remote(response));
+            return Ok(EventStream::remote(response, self.silence));
         }
         let refused = self.read(response).await.map_err(|Unanswered { failure, .. }| failure)?;
         refused.success()?;

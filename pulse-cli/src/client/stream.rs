@@ -1,7 +1,8 @@
 //! Events as they happen: from a server as server-sent events, from a store by looking.
 
-use std::{io::ErrorKind, pin::Pin, time::Duration};
+use std::{io, pin::Pin, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use pulse_core::{
     error::Code,
@@ -15,7 +16,7 @@ use sse_stream::{Sse, SseByteStream};
 use crate::exit::Failure;
 
 /// After how long without a word a server is taken for gone: it says something every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(45);
+pub(super) const SILENCE: Duration = Duration::from_secs(45);
 
 /// The exit code of a stream that ended by itself.
 const LOST: u8 = 3;
@@ -79,15 +80,21 @@ impl EventStream {
         Self(Source::Local { watching: Box::new(watching), position })
     }
 
-    /// The body of a server's answer.
-    pub(super) fn remote(response: reqwest::Response) -> Self {
-        // The bytes are waited for, not the events: a comment is a sign of life, too.
+    /// The body of a server's answer, until it has had nothing for longer than `silence`.
+    pub(super) fn remote(response: reqwest::Response, silence: Duration) -> Self {
         let bytes = stream::unfold(response, |mut response| async move {
-            match tokio::time::timeout(SILENCE, response.chunk()).await {
-                Ok(Ok(chunk)) => chunk.map(|chunk| (Ok(chunk), response)),
-                Ok(Err(cause)) => Some((Err(std::io::Error::other(cause)), response)),
-                Err(_) => Some((Err(ErrorKind::TimedOut.into()), response)),
-            }
+            let chunk = response.chunk().await.map_err(io::Error::other).transpose()?;
+            Some((chunk, response))
+        });
+        Self::of_bytes(bytes, silence)
+    }
+
+    /// What comes as bytes, until there are none for longer than `silence`. The bytes are waited for, not the events: a comment
+    /// is a sign of life, too.
+    fn of_bytes(bytes: impl Stream<Item = io::Result<Bytes>> + 'static, silence: Duration) -> Self {
+        let bytes = stream::unfold(Box::pin(bytes), move |mut bytes| async move {
+            let chunk = tokio::time::timeout(silence, bytes.next()).await;
+            Some((chunk.unwrap_or_else(|_| Some(Err(io::ErrorKind::TimedOut.into())))?, bytes))
         });
         Self(Source::Remote(Box::pin(SseByteStream::new(bytes))))
     }
@@ -146,4 +153,40 @@ async fn next_remote(stream: &mut Frames) -> Heard {
 
 fn lost(what: &str) -> Heard {
     Heard::End(Failure::new(LOST, "connection_lost", what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that says these things, each so many seconds after the one before, and then nothing, on a connection that stays
+    /// open.
+    fn says(what: Vec<(u64, &'static str)>) -> impl Stream<Item = io::Result<Bytes>> {
+        let said = stream::iter(what).then(|(seconds, text)| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(Bytes::from_static(text.as_bytes()))
+        });
+        said.chain(stream::pending())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_keeps_a_quiet_stream_and_silence_ends_it() {
+        let began = tokio::time::Instant::now();
+        let beats = [(15, ":\n\n"); 10];
+        let event = (15, "id: evt_01J00000000000000000000001\ndata: {}\n\n");
+        let mut heard = EventStream::of_bytes(says([&beats[..], &[event]].concat()), SILENCE);
+        assert!(matches!(heard.next().await, Heard::Event { .. }), "beats are a sign of life");
+        assert_eq!(began.elapsed(), Duration::from_secs(165));
+        match heard.next().await {
+            Heard::End(failure) => assert_eq!(failure.exit_code(), LOST),
+            other => panic!("{other:?} on a dead connection"),
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(165) + SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_frame_is_no_event_and_its_connection_is_dead_as_well() {
+        let mut heard = EventStream::of_bytes(says(vec![(1, "id: evt_01J00000000000000000000001\ndata: {")]), SILENCE);
+        assert!(matches!(heard.next().await, Heard::End(_)));
+    }
 }

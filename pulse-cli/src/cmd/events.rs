@@ -1,6 +1,6 @@
 //! `pulse events`, and `pulse trigger`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pulse_core::{
     deliver::event_filter::EventTypeFilter,
@@ -90,12 +90,16 @@ async fn get(session: &Session, args: Get) -> Outcome {
 }
 
 pub(super) async fn trigger(session: &Session, args: Trigger) -> Outcome {
+    let (count, set) = (args.set.len(), args.set.into_iter().collect::<BTreeMap<_, _>>());
+    if set.len() < count {
+        return Err(Failure::usage("--set gives one path two values"));
+    }
     let client = session.client().await?;
     let op = TriggerEvent {
         project_id: names::project_if_named(session, client, &args.of).await?,
         event_type: args.event_type,
         room: args.room,
-        set: args.set.into_iter().collect(),
+        set,
     };
     let answer = client.call(&op, CallOptions::from(&args.change)).await?;
     session.printer.answer(&VIEW, answer)?;
@@ -220,4 +224,56 @@ impl<'a> Follower<'a> {
 /// Whether another connection may work where this one did not: the server is away, or has too much to do.
 fn passes(failure: &Failure) -> bool {
     matches!(failure.exit_code(), 1 | 3 | 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use pulse_core::outbound::AddressPolicy;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{args::Global, client::Remote, env::Env};
+
+    /// Where a server will be.
+    async fn place() -> (TcpListener, url::Url) {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", server.local_addr().expect("an address")).parse().expect("an address");
+        (server, url)
+    }
+
+    /// Each connection gives one event, whose id tells which one it is, and dies without a word.
+    async fn answer_each(server: TcpListener) {
+        let mut open = Vec::new();
+        for n in 1.. {
+            let (mut connection, _) = server.accept().await.expect("a connection");
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                assert!(connection.read_buf(&mut asked).await.expect("a request") > 0, "a whole request");
+            }
+            let asked = String::from_utf8_lossy(&asked).to_lowercase();
+            let after = format!("last-event-id: evt_{:026}", n - 1);
+            assert_eq!(asked.contains(&after), n > 1, "it goes on where it was: {asked}");
+            let event = format!("id: evt_{n:026}\ndata: {{}}\n\n");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            connection.write_all(format!("{head}{event}").as_bytes()).await.expect("an answer");
+            open.push(connection);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_falls_silent_is_given_up_and_the_next_one_goes_on() {
+        let (server, url) = place().await;
+        tokio::spawn(answer_each(server));
+        let policy = AddressPolicy::only(vec!["127.0.0.0/8".parse().expect("a network")]);
+        let remote = Remote::new(url, &policy, None, None).expect("a client").impatient(Duration::from_millis(100));
+        let (session, client) = (Session::new(Global::default(), Env::default()), Client::Remote(Box::new(remote)));
+        let mut follower = Follower::new(&session, &client, WatchEvents::default(), None);
+        for n in 1..=3 {
+            let (id, _) = follower.next().await.expect("an event");
+            assert_eq!(id.to_string(), format!("evt_{n:026}"));
+        }
+    }
 }

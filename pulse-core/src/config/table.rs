@@ -165,7 +165,7 @@ pub const TABLE: &[Setting] = &[
     Setting::new(LIMITS, "PULSE_MAX_REQUESTS", Kind::Count, "Requests at once; more are answered 503.").default("2048"),
     Setting::new(LIMITS, "PULSE_MAX_STREAMS", Kind::Count, "Streams of events (GET /v1/events/stream) at once, a quarter of them for one project; more are answered 503.").default("4096"),
     Setting::new(LIMITS, "PULSE_HEADER_TIMEOUT", Kind::Seconds, "In how many seconds the headers of a request must arrive, from their first byte on; on a new connection, from its start.").default("10"),
-    Setting::new(LIMITS, "PULSE_IDLE_TIMEOUT", Kind::Seconds, "For how many seconds a connection is kept open without a request. What stands before pulsed and keeps its own connections should close them sooner.").default("75"),
+    Setting::new(LIMITS, "PULSE_IDLE_TIMEOUT", Kind::Seconds, "For how many seconds a connection is kept open without a request; a stream of events is one. What stands before pulsed and keeps its own connections should close them sooner.").default("75"),
     Setting::new(LIMITS, "PULSE_BODY_TIMEOUT", Kind::Seconds, "In how many seconds the body of a request must arrive.").default("10"),
     Setting::new(LIMITS, "PULSE_DRAIN_TIMEOUT", Kind::Seconds, "For how many seconds requests under way may go on after SIGTERM.").default("10"),
     Setting::new(LOG, "PULSE_LOG", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or target=level pairs. Reloaded on SIGHUP.").flag("log").default("info"),

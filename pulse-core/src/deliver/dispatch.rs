@@ -19,6 +19,7 @@ mod endpoint;
 mod finish;
 mod health;
 mod notices;
+mod ownership;
 mod reaper;
 mod rounds;
 
@@ -44,6 +45,7 @@ pub use self::{
 
 use self::{
     book::{Book, Limits, Pick},
+    ownership::Ownership,
     rounds::Pass,
 };
 use crate::{
@@ -80,6 +82,8 @@ pub struct Dispatcher {
     book: Mutex<Book>,
     /// Something has changed that may let an attempt begin.
     wake: Notify,
+    /// There may be work of which nobody has told.
+    look: Notify,
     attempts: TaskTracker,
     /// Attempts so far.
     begun: AtomicU64,
@@ -91,6 +95,8 @@ pub struct Dispatcher {
     ward: health::Ward,
     /// For endpoints that belong into the ward.
     search: Mutex<health::Search>,
+    /// Which endpoints are this process's.
+    ownership: Ownership,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -103,10 +109,12 @@ impl Dispatcher {
     /// A dispatcher that has not begun; once `stopping` is cancelled, it begins nothing new.
     pub fn new(plane: Arc<ControlPlane>, stopping: CancellationToken) -> Arc<Self> {
         let limits = Limits::of(plane.parts().settings.pipeline.concurrency);
+        let ownership = Ownership::new(plane.parts());
         Arc::new(Self {
             plane,
             book: Mutex::new(Book::new(limits)),
             wake: Notify::new(),
+            look: Notify::new(),
             attempts: TaskTracker::new(),
             begun: AtomicU64::new(0),
             stopping,
@@ -114,6 +122,7 @@ impl Dispatcher {
             prepared: endpoint::Cache::default(),
             ward: health::Ward::default(),
             search: Mutex::default(),
+            ownership,
         })
     }
 
@@ -124,10 +133,10 @@ impl Dispatcher {
     /// A place for the first attempt of a fresh delivery, if one is free for the endpoint right now and nothing older
     /// waits for it.
     pub fn reserve(self: &Arc<Self>, endpoint: &Endpoint) -> Option<Slot> {
-        if self.stopping.is_cancelled() {
+        let at = self.parts().clock.monotonic();
+        if self.stopping.is_cancelled() || !self.ownership.has(endpoint.id, at) {
             return None;
         }
-        let at = self.parts().clock.monotonic();
         self.book.lock().reserve(endpoint, at).then(|| Slot {
             dispatcher: Arc::clone(self),
             endpoint: endpoint.id,
@@ -147,6 +156,9 @@ impl Dispatcher {
     /// Takes back what is left from before; to be done before anything is taken in or sent. `alone` says that no other
     /// process can hold a lease: then all that there are, and not only those that are over.
     pub async fn recover(&self, alone: bool) {
+        if let Err(error) = self.ownership.begin(self.parts()).await {
+            tracing::warn!(error = %error, "no shard of endpoints could be taken yet");
+        }
         if let Err(error) = self.reap(alone).await {
             tracing::warn!(error = %error, "leases from before could not be taken back yet");
         }
@@ -158,10 +170,20 @@ impl Dispatcher {
             self.claim_in_turns().await;
             self.drain().await;
         };
-        tokio::join!(sending, self.go_rounds());
+        let sharing = self.ownership.keep(self.parts(), &self.stopping, || self.look.notify_one());
+        tokio::join!(sending, self.go_rounds(), sharing, self.hear_of_others());
+        if let Err(error) = self.ownership.end(self.parts()).await {
+            tracing::warn!(error = %error, "shards of endpoints stay this process's until their leases end");
+        }
         if let Err(error) = self.write_health().await {
             tracing::warn!(error = %error, "the health of endpoints was not recorded");
         }
+    }
+
+    /// Hears at once of what other processes record, where the store can tell; until it is time to stop.
+    async fn hear_of_others(&self) {
+        let hear = self.parts().deliveries.hear(|endpoint| self.have_work(&[endpoint]));
+        self.stopping.run_until_cancelled(hear).await;
     }
 
     /// Makes claims, whenever something may have changed, until it is time to stop.
@@ -207,7 +229,8 @@ impl Dispatcher {
         }
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
-        endpoints.iter().for_each(|endpoint| book.has_work(*endpoint, now, true));
+        let own = endpoints.iter().filter(|endpoint| self.ownership.has(**endpoint, now));
+        own.for_each(|endpoint| book.has_work(*endpoint, now, true));
         drop(book);
         self.wake.notify_one();
     }
@@ -221,6 +244,7 @@ impl Dispatcher {
 
     /// Does everything that is due until nothing is left that can begin now. For tests with a clock of their own.
     pub async fn run_until_idle(self: &Arc<Self>) -> Result<()> {
+        self.ownership.begin(self.parts()).await?;
         self.reap(false).await?;
         loop {
             let before = self.begun.load(Ordering::SeqCst);

@@ -209,10 +209,11 @@ impl Run<'_> {
         let is_used = |place: usize| chosen.iter().any(|one| one.endpoints.contains(&place));
         let used = self.endpoints.iter().enumerate().filter(|(place, _)| is_used(*place));
         used.for_each(|(_, endpoint)| endpoint.require_in(&mut batch));
+        // The sweep must not take them from under their deliveries. All before the first delivery: side by side they are one
+        // request for a store that is asked over a network.
+        chosen.iter().for_each(|one| one.event.require_in(&mut batch));
         let mut rows = 0;
         for Chosen { event, endpoints } in chosen {
-            // The sweep must not take it from under its deliveries.
-            event.require_in(&mut batch);
             for endpoint in endpoints.iter().filter_map(|place| self.endpoints.get(*place)) {
                 let origin = self.replay.id.to_string();
                 Delivery::new(event, endpoint.id, origin, Priority::Replay, now, due_at).insert_into(&mut batch)?;

@@ -11,7 +11,7 @@ use crate::{
     media::room::RoomName,
     model::delivery::{Attempt, AttemptView, Delivery, DeliveryView, Priority},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Collection, Condition, Order, Position, Rows, Scan, SharedStore, Stored, schema},
+    store::{Collection, Condition, Inserted, Order, Position, Rows, Scan, SharedStore, Stored, changes, schema},
     time::Timestamp,
 };
 
@@ -164,6 +164,17 @@ impl Deliveries {
             due = next.first().map_or(due, |next| due.min(due_at(next, now)));
         }
         Ok(Waiting { endpoint, due_at: due, first: of_row == Priority::First.number() })
+    }
+
+    /// Tells of every endpoint for which somebody has recorded a pending delivery, at once, for as long as it is polled and
+    /// the store can tell.
+    pub async fn hear(&self, each: impl Fn(EndpointId)) {
+        let pending = vec![("status", Status::Pending.name().into())];
+        let wanted = Inserted { collection: Delivery::COLLECTION, equal: pending };
+        changes::follow(&self.0, &wanted, |row| {
+            row.doc["endpoint_id"].as_str().and_then(|id| id.parse().ok()).into_iter().for_each(&each);
+        })
+        .await;
     }
 
     /// Up to `cap` deliveries that are leased until `until` at the latest; all that are leased when it is `None`.

@@ -10,7 +10,7 @@ use crate::{
     media::room::RoomName,
     model::event::{Event, EventView},
     page::{Cursor, CursorBinding, Page, PageLimit},
-    store::{Batch, Collection, Condition, Order, Position, Scan, SharedStore, schema},
+    store::{Batch, Collection, Condition, Inserted, Order, Position, Scan, SharedStore, Stored, changes, schema},
     time::Timestamp,
 };
 
@@ -146,27 +146,76 @@ impl Events {
         Ok((rows.rows.into_iter().filter_map(|row| Event::from_stored(row).ok()).collect(), next))
     }
 
-    /// Up to `limit` of the project's events, oldest first: those after the one of id `after`, or those recorded at or after
-    /// the moment. One that does not read is passed over and logged: it must not hide the others.
+    /// Up to `limit` of the project's events, oldest first, from there on. One that does not read is passed over and logged: it
+    /// must not hide the others.
     pub async fn since(&self, project: ProjectId, since: Since, limit: usize) -> Result<EventsSince> {
-        let from = match since {
-            Since::Moment(moment) => EventId::lowest(moment).to_string(),
-            // The least text that is greater than the id.
-            Since::Event(id) => format!("{id}\u{1}"),
-        };
-        let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
-        let scan = Scan { order: Order::Ascending, from: Some(from.into()), limit, ..scan };
-        let rows = self.0.scan(scan).await?.rows;
-        let last = rows.last().filter(|_| rows.len() == limit).and_then(|row| row.id.parse().ok());
-        let read = |row| match Event::from_stored(row) {
-            Ok(event) => Some(event),
-            Err(error) => {
-                tracing::error!(error = %error, "an event is passed over");
-                None
-            }
-        };
-        Ok(EventsSince { events: rows.into_iter().filter_map(read).collect(), next: last.map(Since::Event) })
+        let rows = self.0.scan(since.scan(project, limit)).await?.rows;
+        let next = next(&rows, limit);
+        Ok(EventsSince { events: readable(rows), next })
     }
+
+    /// The ids of up to `limit` of the project's events, oldest first, from there on, without reading the events.
+    pub async fn ids_since(&self, project: ProjectId, since: Since, limit: usize) -> Result<IdsSince> {
+        let rows = self.0.scan(Scan { ids: true, ..since.scan(project, limit) }).await?.rows;
+        let next = next(&rows, limit);
+        Ok(IdsSince { ids: rows.iter().filter_map(|row| row.id.parse().ok()).collect(), next })
+    }
+
+    /// All of the project's events between two ids, both included, oldest first; those that do not read are passed over as in
+    /// [`Events::since`].
+    pub async fn between(&self, project: ProjectId, first: EventId, last: EventId) -> Result<Vec<Event>> {
+        let mut scan = Scan { from: Some(first.to_string().into()), ..Since::Event(first).scan(project, BETWEEN) };
+        scan.to = Some(after(last).into());
+        let mut events = Vec::new();
+        loop {
+            let page = self.0.scan(scan.clone()).await?;
+            events.extend(readable(page.rows));
+            match page.next {
+                None => return Ok(events),
+                next => scan.after = next,
+            }
+        }
+    }
+
+    /// Tells of every event that somebody has recorded, at once, for as long as it is polled and the store can tell.
+    pub async fn hear(&self, each: impl Fn(Event)) {
+        let wanted = Inserted { collection: Event::COLLECTION, equal: Vec::new() };
+        changes::follow(&self.0, &wanted, |row| readable(vec![row]).into_iter().for_each(&each)).await;
+    }
+}
+
+/// Events that are read at once, of those between two.
+const BETWEEN: usize = 500;
+
+/// The least text that is greater than the id.
+fn after(id: EventId) -> String {
+    format!("{id}\u{1}")
+}
+
+/// Where reading goes on after rows that were asked for up to a limit.
+fn next(rows: &[Stored], limit: usize) -> Option<Since> {
+    rows.last().filter(|_| rows.len() == limit).and_then(|row| row.id.parse().ok()).map(Since::Event)
+}
+
+/// The events that read.
+fn readable(rows: Vec<Stored>) -> Vec<Event> {
+    let read = |row| match Event::from_stored(row) {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::error!(error = %error, "an event is passed over");
+            None
+        }
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
+/// Ids of a project's events, and where more of them begin; none when these are the last.
+#[derive(Clone, Debug)]
+pub struct IdsSince {
+    /// The ids, oldest first.
+    pub ids: Vec<EventId>,
+    /// Where reading goes on.
+    pub next: Option<Since>,
 }
 
 /// Events of a project, and where more of them begin; none when these are the last.
@@ -185,4 +234,16 @@ pub enum Since {
     Moment(Timestamp),
     /// After an event.
     Event(EventId),
+}
+
+impl Since {
+    /// The scan over the project's events from there on, oldest first.
+    fn scan(self, project: ProjectId, limit: usize) -> Scan {
+        let from = match self {
+            Self::Moment(moment) => EventId::lowest(moment).to_string(),
+            Self::Event(id) => after(id),
+        };
+        let scan = Scan::new(Event::COLLECTION, "project", vec![project.to_string().into()]);
+        Scan { order: Order::Ascending, from: Some(from.into()), limit, ..scan }
+    }
 }

@@ -132,6 +132,9 @@ pub(super) fn scan(scan: &Scan) -> Result<()> {
     if scan.limit == 0 {
         return Err(Error::internal("a page without rows"));
     }
+    if scan.ids && !(open.is_empty() && scan.filter.is_empty()) {
+        return Err(Error::internal("ids alone of a list that needs the documents"));
+    }
     match &scan.after {
         Some(Position { key, .. }) if key.len() != open.len() || !fits(collection, open, key) => {
             Err(Error::new(Code::BadCursor, "the page cursor is not one of this list"))

@@ -11,6 +11,8 @@
 //! How documents are stored says `codec`, how batches are applied and retried `commit`, what a check of the whole store
 //! looks at `inspect`, and what is enforced when Pulse may connect to listed networks only `tunnel`.
 
+mod abandoned;
+mod changes;
 mod codec;
 mod commit;
 mod fault;
@@ -42,7 +44,8 @@ use serde_json::Value;
 
 use self::{fault::misconfigured, inspect::Inspection, tunnel::Tunnel};
 use super::{
-    Batch, Claim, Collection, CommitMode, CommitObserver, Outcome, Rows, Scan, Store, StoreInfo, Stored, check,
+    Batch, Claim, Collection, CommitMode, CommitObserver, Inserted, Insertions, Outcome, Rows, Scan, Store, StoreInfo,
+    Stored, check,
     schema::{COLLECTIONS, SCHEMA_VERSION},
     soundness::CheckReport,
     timing::Timing,
@@ -270,6 +273,16 @@ impl Store for MongoStore {
         self.bounded(self.limit, queue::claim(&self.documents(claim.collection), &claim, due)).await
     }
 
+    async fn now(&self, _: Timestamp) -> Result<Timestamp> {
+        let hello = self.bounded(self.limit, self.db.run_command(doc! { "hello": 1 })).await?;
+        let time = hello.get_datetime("localTime").map_err(Error::internal)?;
+        Ok(Timestamp::from_millis(time.timestamp_millis()))
+    }
+
+    async fn inserted(&self, wanted: &Inserted) -> Result<Option<Insertions>> {
+        self.bounded(self.limit, changes::inserted(&self.documents(wanted.collection), wanted)).await.map(Some)
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64> {
         let limit = limit as u64;
         let mut removed = 0;
@@ -282,6 +295,15 @@ impl Store for MongoStore {
             }
         }
         Ok(removed)
+    }
+
+    async fn tend(&self) -> Result<()> {
+        let app_name = self.options.app_name.as_deref().unwrap_or_default();
+        let ended = self.bounded(self.limit, abandoned::end(&self.client, app_name)).await?;
+        if ended > 0 {
+            tracing::warn!(ended, "transactions that somebody had left open were ended");
+        }
+        Ok(())
     }
 
     async fn generation(&self) -> Result<u64> {

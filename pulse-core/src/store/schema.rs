@@ -4,11 +4,11 @@
 mod pipeline;
 
 pub use self::pipeline::{
-    ATTEMPTS, BANS, DELIVERIES, ENDPOINT_HEALTH, ENDPOINTS, EVENTS, INTERVALS, REPLAYS, SESSIONS, UNCLAIMED,
+    ATTEMPTS, BANS, DELIVERIES, ENDPOINT_HEALTH, ENDPOINTS, EVENTS, INTERVALS, REPLAYS, SESSIONS, SHARDS, UNCLAIMED,
 };
 
 /// The version of this table. A store that is older is migrated by `prepare`, a newer one is refused.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// The name of the index over ids that every collection has.
 pub const PRIMARY: &str = "primary";
@@ -328,6 +328,7 @@ pub static COLLECTIONS: &[&Collection] = &[
     &DELIVERIES,
     &ATTEMPTS,
     &REPLAYS,
+    &SHARDS,
     &META,
 ];
 

@@ -11,7 +11,8 @@ use crate::{
     model::event::Event,
     repo::Document as _,
     store::{
-        Batch, Claim, Collection, CommitMode, Outcome, Rows, Scan, SharedStore, Store, StoreInfo, Stored, Write, schema,
+        Batch, Claim, Collection, CommitMode, Inserted, Insertions, Outcome, Rows, Scan, SharedStore, Store, StoreInfo,
+        Stored, Write, schema,
     },
     time::Timestamp,
 };
@@ -30,8 +31,10 @@ impl Announced {
     }
 }
 
-/// The batch's new events, each with its place among the numbers that the commit allots.
-fn events(batch: &Batch) -> Vec<(Stored, Option<usize>)> {
+/// The batch's new events that somebody watches, each with its place among the numbers that the commit allots.
+fn events(batch: &Batch, hub: &Hub) -> Vec<(Stored, Option<usize>)> {
+    let watched =
+        |doc: &Value| doc["project_id"].as_str().and_then(|id| id.parse().ok()).is_some_and(|id| hub.watches(id));
     let (mut found, mut appends) = (Vec::new(), 0);
     for write in &batch.writes {
         let (collection, id, doc, append) = match write {
@@ -42,7 +45,7 @@ fn events(batch: &Batch) -> Vec<(Stored, Option<usize>)> {
             }
             _ => continue,
         };
-        if collection.name == schema::EVENTS.name {
+        if collection.name == schema::EVENTS.name && watched(doc) {
             found.push((Stored { id: id.clone(), version: 1, doc: doc.clone() }, append));
         }
     }
@@ -82,7 +85,7 @@ impl Store for Announced {
         if mode == CommitMode::Check || !self.hub.is_watched() {
             return self.store.commit(batch, mode).await;
         }
-        let events = events(&batch);
+        let events = events(&batch, &self.hub);
         if events.is_empty() {
             return self.store.commit(batch, mode).await;
         }
@@ -107,8 +110,20 @@ impl Store for Announced {
         self.store.claim(claim, now).await
     }
 
+    async fn now(&self, own: Timestamp) -> Result<Timestamp> {
+        self.store.now(own).await
+    }
+
+    async fn inserted(&self, wanted: &Inserted) -> Result<Option<Insertions>> {
+        self.store.inserted(wanted).await
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64> {
         self.store.sweep(now, limit).await
+    }
+
+    async fn tend(&self) -> Result<()> {
+        self.store.tend().await
     }
 
     async fn generation(&self) -> Result<u64> {
@@ -125,5 +140,47 @@ impl Store for Announced {
 
     fn info(&self) -> StoreInfo {
         self.store.info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        deliver::event_filter::EventTypeFilter,
+        id::ProjectId,
+        repo::events::Events,
+        store::{memory::MemoryStore, testing::sample},
+        time::{Clock, ManualClock},
+        watch::WatchFilter,
+    };
+
+    #[tokio::test]
+    async fn only_what_somebody_watches_is_copied_and_with_its_own_number() {
+        let (hub, events): (_, Events) = (Hub::new(8), Events(Arc::new(MemoryStore::new())));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_secs(1_780_000_000)));
+        let (watched, other) = (ProjectId::from_bits(1), ProjectId::from_bits(2));
+        let mut batch = Batch::new();
+        for (n, project) in [other, watched, other, watched].into_iter().enumerate() {
+            let mut doc = sample::event(&n.to_string());
+            doc["project_id"] = project.to_string().into();
+            batch.append(&schema::EVENTS, "log", n, doc);
+        }
+        batch.insert(&schema::PROJECTS, "prj_1", sample::project("org_1", "one"));
+        assert_eq!(self::events(&batch, &hub).len(), 0);
+        let filter = WatchFilter {
+            project_id: watched,
+            types: EventTypeFilter::default(),
+            room: None,
+            session_id: None,
+            from: None,
+        };
+        let watching = hub.watch(&events, &clock, filter, None, Duration::from_secs(1)).await.expect("watches");
+        let told = self::events(&batch, &hub);
+        let told: Vec<_> = told.iter().map(|(stored, number)| (stored.id.as_str(), *number)).collect();
+        assert_eq!(told, [("1", Some(1)), ("3", Some(3))]);
+        drop(watching);
     }
 }

@@ -1,16 +1,14 @@
 //! One project that is watched: what is new in it is found, and told once to all of its readers.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, broadcast};
+use tokio::{sync::OnceCell, time::Instant};
 
-use super::{LATE, Recent, WatchFilter};
+use super::{LATE, Recent, Told, ring::Ring, room::Room};
 use crate::{
     error::Result,
-    id::{EventId, ProjectId, SessionId},
-    media::room::RoomName,
+    id::{EventId, ProjectId},
     model::event::Event,
     repo::events::{Events, Since},
     time::{Clock, Timestamp},
@@ -18,71 +16,12 @@ use crate::{
 
 /// How often what others commit is looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Every how many looks one goes back as far as an event may come to light; those between go back a little.
-const FAR_EVERY: u32 = 10;
+/// How often a look goes back as far as an event may come to light; those between go back a little.
+const FAR_EVERY: Duration = Duration::from_secs(10);
 /// How far the others go back: almost every event comes to light within milliseconds.
 const NEAR: Duration = Duration::from_secs(3);
-/// How many events a reader may be behind.
-const RING: usize = 1_024;
-/// Events that are read at once.
-const PAGE: usize = 500;
-/// Every how many looks a reader hears that the stream is alive.
-const BEAT: u32 = 15;
-
-/// An event as all its readers get it.
-#[derive(Debug)]
-pub struct Told {
-    /// The event.
-    pub id: EventId,
-    kind: String,
-    room: Option<RoomName>,
-    session_id: Option<SessionId>,
-    /// The event as one of a stream of server-sent events. JSON has no line breaks of its own.
-    pub frame: Bytes,
-    /// Where the envelope lies in the frame.
-    envelope: Range<usize>,
-}
-
-impl Told {
-    pub(super) fn new(event: &Event) -> Arc<Self> {
-        let head = format!("id: {}\ndata: ", event.id);
-        let envelope = event.envelope();
-        let place = head.len()..head.len() + envelope.len();
-        Arc::new(Self {
-            id: event.id,
-            kind: event.kind.clone(),
-            room: event.room.clone(),
-            session_id: event.session_id,
-            frame: Bytes::from(head + &envelope + "\n\n"),
-            envelope: place,
-        })
-    }
-
-    /// The envelope, as webhooks carry it.
-    pub fn envelope(&self) -> &str {
-        self.frame.get(self.envelope.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-    }
-
-    /// Whether somebody with this filter gets it.
-    pub(super) fn fits(&self, filter: &WatchFilter) -> bool {
-        filter.types.matches(&self.kind)
-            && filter.room.as_ref().is_none_or(|room| self.room.as_ref() == Some(room))
-            && filter.session_id.is_none_or(|session| self.session_id == Some(session))
-    }
-}
-
-/// What a channel tells.
-#[derive(Clone, Debug)]
-pub(super) enum Signal {
-    Event(Arc<Told>),
-    /// Time has passed: a second, or with `beat` so much that the other side should hear something.
-    Tick {
-        beat: bool,
-    },
-}
-
-pub(super) type Receiver = broadcast::Receiver<Signal>;
-
+/// Ids that are read at once.
+const PAGE: usize = 2_000;
 /// What was told, and how far the store was looked at.
 #[derive(Debug)]
 struct Known {
@@ -90,8 +29,8 @@ struct Known {
     /// When the last look that succeeded began, and the last that went far back.
     looked_at: Timestamp,
     far_at: Timestamp,
-    looks: u32,
-    ticks: u32,
+    /// The same of the latter, on the clock that is never set.
+    far: Instant,
 }
 
 /// A project that is watched.
@@ -100,25 +39,23 @@ pub(super) struct Channel {
     pub(super) project: ProjectId,
     events: Events,
     clock: Arc<dyn Clock>,
-    sender: broadcast::Sender<Signal>,
+    pub(super) ring: Arc<Ring>,
+    /// Memory for its readers that catch up.
+    pub(super) room: Room,
     known: Mutex<Known>,
     primed: OnceCell<()>,
 }
 
 impl Channel {
-    pub(super) fn new(project: ProjectId, events: Events, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        project: ProjectId,
+        events: Events,
+        clock: Arc<dyn Clock>,
+        (ring, room): (Arc<Ring>, Room),
+    ) -> Self {
         let now = clock.now();
-        let known = Known { told: Recent::default(), looked_at: now, far_at: now, looks: 0, ticks: 0 };
-        let (sender, _) = broadcast::channel(RING);
-        Self { project, events, clock, sender, known: Mutex::new(known), primed: OnceCell::new() }
-    }
-
-    pub(super) fn subscribe(&self) -> Receiver {
-        self.sender.subscribe()
-    }
-
-    pub(super) fn readers(&self) -> usize {
-        self.sender.receiver_count()
+        let known = Known { told: Recent::default(), looked_at: now, far_at: now, far: Instant::now() };
+        Self { project, events, clock, ring, room, known: Mutex::new(known), primed: OnceCell::new() }
     }
 
     /// Tells an event, unless it was told before.
@@ -126,18 +63,13 @@ impl Channel {
         // Under the lock, so that all are told in one order. Nobody listening is no fault.
         let mut known = self.known.lock();
         if known.told.insert(event.id) {
-            let _ = self.sender.send(Signal::Event(Told::new(event)));
+            self.ring.push(Arc::new(Told::new(event)));
         }
     }
 
     /// Learns what is there already, so that it is not told as if it were new.
     pub(super) async fn prime(&self) -> Result<()> {
-        let learn = || {
-            self.scan(true, |channel, event| {
-                channel.known.lock().told.insert(event.id);
-            })
-        };
-        self.primed.get_or_try_init(learn).await.map(drop)
+        self.primed.get_or_try_init(|| self.scan(true, false)).await.map(drop)
     }
 
     /// Looks for what others have committed, and tells it.
@@ -145,44 +77,43 @@ impl Channel {
         if !self.primed.initialized() {
             return Ok(());
         }
-        let far = {
-            let mut known = self.known.lock();
-            known.looks = known.looks.wrapping_add(1);
-            known.looks.is_multiple_of(FAR_EVERY)
-        };
-        self.scan(far, Self::offer).await
+        let far = self.known.lock().far.elapsed() >= FAR_EVERY;
+        self.scan(far, true).await
     }
 
-    /// Gives every event to `each` that may have come to light since the last such look: since a little before it, or as far
-    /// back as one may come to light. A clock that was set back is looked after from where it is now.
-    async fn scan(&self, far: bool, each: impl Fn(&Self, &Event)) -> Result<()> {
-        let began = self.clock.now();
+    /// Looks at the ids that may have come to light since the last such look: since a little before it, or as far back as one
+    /// may come to light. A clock that was set back is looked after from where it is now. Only what was not told yet is read,
+    /// and told where `tell` says so.
+    async fn scan(&self, far: bool, tell: bool) -> Result<()> {
+        let (began, beginning) = (self.clock.now(), Instant::now());
         let from = {
             let known = self.known.lock();
             if far { known.far_at.min(began).minus(LATE) } else { known.looked_at.min(began).minus(NEAR) }
         };
         let mut next = Some(Since::Moment(from));
         while let Some(since) = next {
-            let page = self.events.since(self.project, since, PAGE).await?;
-            page.events.iter().for_each(|event| each(self, event));
+            let page = self.events.ids_since(self.project, since, PAGE).await?;
             next = page.next;
+            let unknown: Vec<EventId> = {
+                let known = self.known.lock();
+                page.ids.into_iter().filter(|id| !known.told.has(*id)).collect()
+            };
+            let (Some(first), Some(last)) = (unknown.first(), unknown.last()) else { continue };
+            if tell {
+                let events = self.events.between(self.project, *first, *last).await?;
+                events.iter().for_each(|event| self.offer(event));
+            }
+            // One that does not read is passed over once, and not at every look.
+            let mut known = self.known.lock();
+            known.told.extend(unknown);
         }
         let mut known = self.known.lock();
         known.looked_at = began;
         if far {
-            known.far_at = began;
+            (known.far_at, known.far) = (began, beginning);
             // Longer than the next look goes back.
             known.told.forget(began, LATE * 2);
         }
         Ok(())
-    }
-
-    /// Tells that time has passed.
-    pub(super) fn tick(&self) {
-        let mut known = self.known.lock();
-        known.ticks = known.ticks.wrapping_add(1);
-        let beat = known.ticks.is_multiple_of(BEAT);
-        drop(known);
-        let _ = self.sender.send(Signal::Tick { beat });
     }
 }

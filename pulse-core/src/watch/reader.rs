@@ -7,27 +7,30 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{
-        Semaphore,
-        broadcast::error::{RecvError, TryRecvError},
-    },
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LATE, Place, Recent, WatchFilter,
-    channel::{Receiver, Signal, Told},
+    LATE, Place, Recent, Told, WatchFilter,
+    ring::{Receiver, Signal},
+    room::{Hold, Room},
 };
 use crate::{
     error::Result,
     id::EventId,
-    repo::events::{Events, Since},
+    repo::events::{Events, EventsSince, Since},
     time::{Clock, Timestamp},
 };
 
-/// Events that are read at once while a reader catches up.
+/// Events that are read at once while a reader catches up: a few to begin with, and as many as have room from then on.
+const FIRST_PAGE: usize = 25;
 const PAGE: usize = 100;
+/// How long a reader waits for its turn to read and for room before it says that time passes.
+const TURN: Duration = Duration::from_secs(1);
+/// How many events that were given out are remembered: beyond, those of the first seconds come twice. About 64 KiB.
+const REMEMBERED: usize = 2_048;
 /// After how long without an event a reader that catches up says that it is alive.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -63,6 +66,14 @@ pub enum Why {
     StoreUnavailable,
 }
 
+/// What was read, as far as it had room.
+struct Read {
+    /// The events' ids, and those events that the reader wants.
+    events: Vec<(EventId, Option<Arc<Told>>)>,
+    last: Option<EventId>,
+    next: Option<Since>,
+}
+
 /// How far a reader is.
 #[derive(Debug)]
 enum Stage {
@@ -80,7 +91,21 @@ pub(super) struct Seat {
     pub(super) stop: CancellationToken,
     /// How many readers may read the store at once.
     pub(super) pages: Arc<Semaphore>,
+    /// Memory for what is read from it.
+    pub(super) room: Room,
     pub(super) _place: Place,
+}
+
+impl Seat {
+    /// Waits for room for a page, and for a turn to read it; none when that takes long.
+    async fn turn(&self) -> Option<(Hold, OwnedSemaphorePermit)> {
+        let turn = async {
+            let hold = self.room.take().await?;
+            let page = Arc::clone(&self.pages).acquire_owned().await.ok()?;
+            Some((hold, page))
+        };
+        tokio::time::timeout(TURN, turn).await.ok().flatten()
+    }
 }
 
 /// Where a reader begins.
@@ -101,6 +126,8 @@ pub struct Watching {
     filter: WatchFilter,
     receiver: Receiver,
     stage: Stage,
+    /// How many events are read next.
+    page: usize,
     /// Read from the store and not given out yet.
     ready: VecDeque<Item>,
     /// From where on events may still have come to light behind this reader's back; none before it has read so far.
@@ -154,6 +181,7 @@ impl Watching {
             filter,
             receiver,
             stage,
+            page: FIRST_PAGE,
             ready,
             unsettled: None,
             told,
@@ -189,30 +217,25 @@ impl Watching {
         }
     }
 
-    /// The next event, if it is there already: for whoever sends several at once.
-    pub fn next_at_once(&mut self) -> Option<Arc<Told>> {
-        if let Some(Item::Event(told)) = self.ready.front() {
-            let told = Arc::clone(told);
+    /// The next event, if it is there already and its frame has at most so many bytes: for whoever sends several at once.
+    pub fn next_at_once(&mut self, most: usize) -> Option<Arc<Told>> {
+        if !self.ready.is_empty() {
+            let told = match self.ready.front() {
+                Some(Item::Event(told)) if told.size() <= most => Arc::clone(told),
+                _ => return None,
+            };
             self.ready.pop_front();
             return Some(told);
         }
-        let Stage::Live { since } = self.stage else { return None };
-        while self.ready.is_empty() {
-            // What is no event is dealt with in its turn.
-            match self.receiver.try_recv() {
-                Ok(Signal::Event(told)) if self.is_for_me(&told) => return Some(told),
-                Ok(Signal::Event(_)) => {}
-                Ok(Signal::Tick { beat }) => self.ready.push_back(Item::Tick { beat }),
-                Err(TryRecvError::Lagged(_)) => {
-                    let end = self.fell_behind(since);
-                    self.ready.extend(end);
-                    return None;
-                }
-                // The end is told to whoever waits for it.
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+        let Stage::Live { .. } = self.stage else { return None };
+        loop {
+            // What is no event, or lost, is dealt with in its turn.
+            match self.receiver.take(most) {
+                Some(Signal::Event(told)) if self.is_for_me(&told) => return Some(told),
+                Some(Signal::Event(_)) => {}
+                Some(Signal::Tick { .. } | Signal::Lost) | None => return None,
             }
         }
-        None
     }
 
     /// Whether a live event is one that this reader gets, and has not got yet.
@@ -222,12 +245,9 @@ impl Watching {
 
     /// Reads one page from the store.
     async fn catch_up(&mut self, since: Since, joined: bool) -> Option<Item> {
-        // Closed only when the process ends.
-        let Ok(_turn) = Arc::clone(&self.seat.pages).acquire_owned().await else {
-            return Some(Item::End(Why::Stopping));
-        };
+        let Some((hold, _turn)) = self.seat.turn().await else { return Some(self.passed()) };
         let before = self.clock.now();
-        let page = match self.events.since(self.filter.project_id, since, PAGE).await {
+        let page = match self.events.since(self.filter.project_id, since, self.page).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(error = %error, "events to go on with could not be read");
@@ -236,33 +256,59 @@ impl Watching {
         };
         // What lies before this moment has come to light.
         let settled = before.minus(LATE);
-        let reached = page.events.last().is_none_or(|event| event.id.moment() >= settled) || page.next.is_none();
+        let Read { events, last, next } = self.keep(page, hold);
+        let reached = last.is_none_or(|last| last.moment() >= settled) || next.is_none();
         if reached {
             self.unsettled.get_or_insert(settled);
         }
-        for event in &page.events {
-            let told = Told::new(event);
-            let is_new = event.id.moment() < settled && self.unsettled.is_none() || self.told.insert(told.id);
-            if is_new && told.fits(&self.filter) {
-                self.ready.push_back(Item::Event(told));
-            }
+        for (id, told) in events {
+            let is_new = id.moment() < settled && self.unsettled.is_none() || self.told.insert(id);
+            self.ready.extend(told.filter(|_| is_new).map(Item::Event));
         }
-        self.stage = match page.next {
+        self.told.bound(REMEMBERED);
+        self.stage = match next {
             Some(next) => Stage::Behind { since: next, joined },
             None if joined => Stage::Live { since: before },
             None => self.join(),
         };
         // Whoever catches up over many events that it does not want is heard of, too.
+        self.ready.is_empty().then(|| self.passed())
+    }
+
+    /// As much of a page as has room; the next one has as many events as this one came to, or more again.
+    fn keep(&mut self, page: EventsSince, mut hold: Hold) -> Read {
+        let mut read = Read { events: Vec::with_capacity(page.events.len()), last: None, next: page.next };
+        for event in &page.events {
+            let told = Told::new(event);
+            let told = if told.fits(&self.filter) {
+                let Some(part) = hold.part(told.size()) else {
+                    self.page = read.events.len().max(1);
+                    read.next = read.last.map(Since::Event);
+                    return read;
+                };
+                Some(told.counted(part))
+            } else {
+                None
+            };
+            read.events.push((event.id, told));
+            read.last = Some(event.id);
+        }
+        self.page = (self.page * 2).min(PAGE);
+        read
+    }
+
+    /// Time has passed for somebody who catches up.
+    fn passed(&mut self) -> Item {
         let beat = self.said_at.elapsed() >= QUIET;
         if beat {
             self.said_at = Instant::now();
         }
-        self.ready.is_empty().then_some(Item::Tick { beat })
+        Item::Tick { beat }
     }
 
     /// Has the live events kept from now on, and reads once more from where others may have come to light meanwhile.
     fn join(&mut self) -> Stage {
-        self.receiver = self.receiver.resubscribe();
+        self.receiver.skip();
         let from = self.unsettled.unwrap_or_else(|| self.clock.now().minus(LATE));
         self.unsettled = Some(from);
         Stage::Behind { since: Since::Moment(from.max(self.least)), joined: true }
@@ -276,8 +322,8 @@ impl Watching {
             received = self.receiver.recv() => received,
         };
         match received {
-            Ok(Signal::Event(told)) => self.is_for_me(&told).then_some(Item::Event(told)),
-            Ok(Signal::Tick { beat }) => {
+            Signal::Event(told) => self.is_for_me(&told).then_some(Item::Event(told)),
+            Signal::Tick { beat } => {
                 // All that was recorded before it was live has come to light, and is told like anything else.
                 if self.clock.now().since(since) > LATE * 2 {
                     self.told = Recent::default();
@@ -285,8 +331,7 @@ impl Watching {
                 }
                 Some(Item::Tick { beat })
             }
-            Err(RecvError::Closed) => Some(Item::End(Why::Stopping)),
-            Err(RecvError::Lagged(_)) => self.fell_behind(since),
+            Signal::Lost => self.fell_behind(since),
         }
     }
 

@@ -14,6 +14,11 @@ impl Recent {
         self.0.insert(id)
     }
 
+    /// Takes ids.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = EventId>) {
+        self.0.extend(ids);
+    }
+
     /// Whether the id is among them.
     pub fn has(&self, id: EventId) -> bool {
         self.0.contains(&id)
@@ -24,6 +29,13 @@ impl Recent {
         let least = EventId::lowest(moment.minus(span));
         if self.0.first().is_some_and(|first| *first < least) {
             self.0 = self.0.split_off(&least);
+        }
+    }
+
+    /// Forgets the first ones when there are more than so many.
+    pub fn bound(&mut self, most: usize) {
+        while self.0.len() > most {
+            self.0.pop_first();
         }
     }
 

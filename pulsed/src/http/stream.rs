@@ -2,8 +2,8 @@
 //!
 //! - A task of its own reads the events and hands frames over, so that a reader that takes nothing is found out whatever
 //!   carries the stream: after a minute it is let go, with its place.
-//! - Who reads is asked again, as at the beginning, whenever the caches of keys and projects were dropped, and every 15
-//!   seconds: a key that is revoked or has expired, or a project that is deleted, ends the stream, wherever it is.
+//! - Who reads is asked again, as at the beginning, whenever the caches of keys and projects were dropped, when its key ends,
+//!   and every 15 seconds: a key that is revoked or has expired, or a project that is deleted, ends the stream, wherever it is.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,6 +28,7 @@ use super::{
     App, answer,
     operation::{identify, prepare},
 };
+use crate::server::{KeepOpen, UnderWay};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -37,10 +38,10 @@ const CREDENTIALS: [HeaderName; 3] =
 /// Proxies such as nginx must not hold events back.
 const BUFFERING: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-/// After how many bytes of frames no more are put together.
+/// How many bytes of frames are put together at most.
 const AT_ONCE: usize = 16 << 10;
 /// Frames that wait for the connection.
-const WAITING: usize = 2;
+const WAITING: usize = 1;
 /// How long the other side may take nothing.
 const STALL: Duration = Duration::from_secs(60);
 /// How often it is asked again who reads, when nothing calls for it.
@@ -65,8 +66,10 @@ pub(super) async fn open(
     let incoming = Incoming { path: &path, query: &query, body: &body };
     let op: WatchEvents = wire::decode(route.schema(), incoming).inspect_err(refused)?;
     let last = last_event_id(&parts.headers).inspect_err(refused)?;
-    let filter = app.plane.execute(call, &op).await?.into_output();
-    let watching = pulse.watch(filter, last).await?;
+    let began = pulse.clock.monotonic();
+    let watching = begin(app, call, &op, last).await;
+    app.plane.count(&route.meta, began, watching.as_ref().err());
+    let watching = watching?;
     let mut credentials = HeaderMap::new();
     for name in CREDENTIALS {
         credentials.extend(parts.headers.get(&name).map(|value| {
@@ -77,7 +80,8 @@ pub(super) async fn open(
     }
     let (sender, frames) = mpsc::channel(WAITING);
     let asked = Asked { call: call.clone(), op, credentials, epoch, at: Instant::now() };
-    tokio::spawn(Reader { app: Arc::clone(app), asked, watching, sender }.run());
+    let under_way = parts.extensions.remove::<KeepOpen>().map(|connection| connection.request());
+    tokio::spawn(Reader { app: Arc::clone(app), asked, watching, sender, _under_way: under_way }.run());
     let frames = stream::unfold(frames, |mut frames| async move {
         let frame = frames.recv().await?;
         Some((Ok::<_, Infallible>(frame), frames))
@@ -85,6 +89,12 @@ pub(super) async fn open(
     let mut response = answer::with_type(StatusCode::OK, EVENT_STREAM, Body::from_stream(frames));
     response.headers_mut().insert(BUFFERING.0, BUFFERING.1);
     Ok(response)
+}
+
+/// Looks whether the caller may watch, and whether there is a place.
+async fn begin(app: &App, call: &Call, op: &WatchEvents, last: Option<EventId>) -> Result<Watching> {
+    let filter = app.plane.check(call, op).await?;
+    app.plane.parts().watch(filter, last).await
 }
 
 /// The event after which the stream goes on.
@@ -109,14 +119,19 @@ struct Asked {
 impl Asked {
     /// Asks again, where it is time to.
     async fn check(&mut self, app: &App) -> Result<()> {
-        let epoch = app.plane.parts().keyring.epoch();
-        if epoch == self.epoch && self.at.elapsed() < CHECK_EVERY {
+        let parts = app.plane.parts();
+        let epoch = parts.keyring.epoch();
+        let has_expired = || {
+            let ends = self.call.caller.key().and_then(|key| key.expires_at);
+            ends.is_some_and(|ends| ends <= parts.clock.now())
+        };
+        if epoch == self.epoch && self.at.elapsed() < CHECK_EVERY && !has_expired() {
             return Ok(());
         }
         (self.epoch, self.at) = (epoch, Instant::now());
         // It was paid for when it began.
         identify(app, &mut self.call, &self.credentials).await?;
-        app.plane.check(&self.call, &self.op).await
+        app.plane.check(&self.call, &self.op).await.map(drop)
     }
 }
 
@@ -126,6 +141,8 @@ struct Reader {
     asked: Asked,
     watching: Watching,
     sender: mpsc::Sender<Bytes>,
+    /// A connection with a stream is not idle, however quiet it is; one whose stream takes nothing is, once this has ended.
+    _under_way: Option<UnderWay>,
 }
 
 impl Reader {
@@ -183,13 +200,14 @@ async fn next(app: &App, asked: &mut Asked, watching: &mut Watching) -> Result<B
 
 /// This frame, and those of the events that have come meanwhile: the more a reader is behind, the more it gets at once.
 fn frames(watching: &mut Watching, first: Bytes) -> Bytes {
-    let Some(second) = watching.next_at_once() else { return first };
+    // What is put together is this reader's own; what is large goes alone and is shared.
+    let Some(second) = watching.next_at_once(AT_ONCE.saturating_sub(first.len())) else { return first };
     let mut frames = BytesMut::with_capacity(AT_ONCE);
     frames.extend_from_slice(&first);
     let mut next = Some(second);
     while let Some(told) = next {
         frames.extend_from_slice(&told.frame);
-        next = if frames.len() < AT_ONCE { watching.next_at_once() } else { None };
+        next = watching.next_at_once(AT_ONCE - frames.len());
     }
     frames.freeze()
 }

@@ -1,6 +1,6 @@
 //! How long a connection may keep the server waiting: one bound for the headers of a request, from their first byte on,
 //! and a longer one for a connection on which nothing is asked, so that clients can keep theirs. hyper has a single timer
-//! for both. A request under way has no bound here: its body has one of its own.
+//! for both. A request under way has no bound here: its body has one of its own, and so has a stream that nobody takes.
 //!
 //! Everything here happens in the task of the connection, or wakes it, so that the deadline is looked at whenever it may
 //! have changed. A request that arrives in one piece never touches the timer.
@@ -74,6 +74,20 @@ impl Patience {
         std::future::poll_fn(|cx| self.poll_end(sleep.as_mut(), cx)).await
     }
 
+    /// Waits until for as long as a connection may be idle no request was under way, from now on.
+    pub(super) async fn quiet(&self) {
+        let mut began = Instant::now();
+        loop {
+            tokio::time::sleep_until(began + self.idle).await;
+            let state = self.state.lock();
+            let since = if state.requests > 0 { Instant::now() } else { state.since };
+            if since <= began {
+                return;
+            }
+            began = since;
+        }
+    }
+
     fn poll_end(&self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Awaited> {
         loop {
             let Some((deadline, awaited)) = self.deadline() else { return Poll::Pending };
@@ -116,9 +130,27 @@ impl Patience {
     }
 }
 
+/// What a request gives to an answer that goes on after it has begun: a stream without an end.
+#[derive(Clone, Debug)]
+pub(crate) struct KeepOpen {
+    patience: Arc<Patience>,
+    version: Version,
+}
+
+impl KeepOpen {
+    pub(super) fn of(patience: &Arc<Patience>, version: Version) -> Self {
+        Self { patience: Arc::clone(patience), version }
+    }
+
+    /// The request is under way until what this returns is dropped, too.
+    pub(crate) fn request(&self) -> UnderWay {
+        self.patience.request(self.version)
+    }
+}
+
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Patience>);
+pub(crate) struct UnderWay(Arc<Patience>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -174,5 +206,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(75);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_goes_on_keeps_its_connection_until_it_ends() {
+        let patience = Patience::new(Duration::from_secs(10), IDLE);
+        let request = patience.request(Version::HTTP_2);
+        let stream = KeepOpen::of(&patience, Version::HTTP_2).request();
+        drop(request);
+        let ended = tokio::time::timeout(IDLE * 10, patience.end()).await;
+        assert!(ended.is_err(), "{ended:?}");
+        drop(stream);
+        let began = Instant::now();
+        assert_eq!((patience.end().await, began.elapsed()), (Awaited::Request, IDLE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_told_to_end_is_cut_when_it_is_quiet_for_long_enough() {
+        let patience = Patience::new(Duration::from_secs(10), IDLE);
+        drop(patience.request(Version::HTTP_2));
+        let late = patience.request(Version::HTTP_2);
+        let began = Instant::now();
+        let answers = async {
+            tokio::time::sleep(IDLE * 3).await;
+            drop(late);
+        };
+        tokio::join!(patience.quiet(), answers);
+        assert_eq!(began.elapsed(), IDLE * 4, "what was under way had its time, and as long again");
     }
 }

@@ -56,7 +56,12 @@ impl Row {
 
     /// A figure that stands beside the others and has no bounds.
     pub(crate) fn told(what: impl Into<String>, unit: &'static str, measured: f64, note: String) -> Self {
-        Self { least: None, aim: None, ..Self::more(what, unit, measured, (0.0, 0.0), note) }
+        Self::more(what, unit, measured, (0.0, 0.0), note).without_bounds()
+    }
+
+    /// The same as a figure that is only told.
+    pub(crate) fn without_bounds(self) -> Self {
+        Self { least: None, aim: None, ..self }
     }
 
     /// The same with nothing but an aim: to miss it fails nothing.

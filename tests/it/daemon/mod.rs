@@ -8,7 +8,8 @@ mod metrics;
 mod notify;
 mod requests;
 mod security;
-mod streams;
+pub(crate) mod streams;
+mod watching;
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 

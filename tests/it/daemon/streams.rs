@@ -2,45 +2,63 @@
 
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use pulse_tests::{
     daemon::{Client, Daemon, DaemonOptions},
     process::Signal,
     temporary_folder,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// The bound of everything that is awaited.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A stream that is read.
-struct Stream {
+pub(crate) struct Stream {
     response: reqwest::Response,
     text: String,
 }
 
 /// One frame: its fields by name.
 #[derive(Debug, Default)]
-struct Frame {
-    id: Option<String>,
-    event: Option<String>,
-    data: Option<Value>,
+pub(crate) struct Frame {
+    pub(crate) id: Option<String>,
+    pub(crate) event: Option<String>,
+    pub(crate) data: Option<Value>,
 }
 
 impl Stream {
     async fn open(client: &Client, query: &str, last: Option<&str>) -> Self {
+        Self::try_open(client, query, last).await.expect("an answer")
+    }
+
+    /// Opens one; `None` when nobody answers.
+    pub(crate) async fn try_open(client: &Client, query: &str, last: Option<&str>) -> Option<Self> {
         let mut request = client.request("GET", &format!("/v1/events/stream{query}")).timeout(Duration::from_secs(600));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await.ok()?;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        Self { response, text: String::new() }
+        Some(Self { response, text: String::new() })
     }
 
     /// The next frame that is no comment; `None` at the end.
     async fn next(&mut self) -> Option<Frame> {
+        tokio::time::timeout(SOON, self.try_next()).await.expect("something in time")
+    }
+
+    /// The same, however long it takes; `None` also when the connection breaks. What was read is kept when this is dropped.
+    pub(crate) async fn try_next(&mut self) -> Option<Frame> {
         loop {
             while let Some((frame, rest)) = self.text.split_once("\n\n") {
                 let (frame, rest) = (frame.to_owned(), rest.to_owned());
@@ -59,8 +77,8 @@ impl Stream {
                     return Some(read);
                 }
             }
-            let chunk = tokio::time::timeout(SOON, self.response.chunk()).await.expect("something in time");
-            self.text.push_str(std::str::from_utf8(&chunk.expect("no fault")?).expect("UTF-8"));
+            let chunk = self.response.chunk().await.ok()??;
+            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
     }
 
@@ -188,5 +206,64 @@ async fn who_may_not_watch_is_told_so_and_no_stream_begins() {
     let held = Stream::open(&client, "", None).await;
     let full = client.get(path).await;
     assert_eq!((full.status, full.code().as_str(), full.header("retry-after")), (503, "overloaded", "5"));
+    let metrics = operator.get("/metrics").await.text;
+    for status in ["200", "503"] {
+        let counted = format!("pulse_requests_total{{operation=\"events.stream\",status=\"{status}\"}} 1\n");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
     drop(held);
+}
+
+/// A connection on which nothing is asked, from its first answer until the server closes it: the time that it tells is the
+/// bound of idle connections.
+async fn one_idle_span(daemon: &Daemon) {
+    let mut idle = TcpStream::connect(daemon.address()).await.expect("connects");
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("asks");
+    let mut text = Vec::new();
+    tokio::time::timeout(SOON, idle.read_to_end(&mut text)).await.expect("it is closed").expect("in order");
+    assert!(text.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&text));
+}
+
+/// Reads until this text has come.
+async fn until<B: hyper::body::Body<Data = bytes::Bytes, Error: std::fmt::Debug> + Unpin>(body: &mut B, text: &str) {
+    let mut read = String::new();
+    while !read.contains(text) {
+        let frame = tokio::time::timeout(SOON, body.frame()).await.expect("something in time");
+        let frame = frame.unwrap_or_else(|| panic!("the end, after {read}")).expect("no fault");
+        read += std::str::from_utf8(&frame.into_data().expect("data")).expect("UTF-8");
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_stream_keeps_its_connection_longer_than_an_idle_one_is_kept() {
+    let (daemon, client, made) = with_project(DaemonOptions::new().env("PULSE_IDLE_TIMEOUT", "1")).await;
+    let secret = made["pulse_api_secret"].as_str().expect("a secret");
+    let request = |path: &str| {
+        let request = Request::get(format!("{}{path}", daemon.url)).header("host", daemon.address());
+        let request = request.header("authorization", format!("Bearer {secret}"));
+        request.body(Empty::<bytes::Bytes>::new()).expect("a request")
+    };
+    let connect = async || TokioIo::new(TcpStream::connect(daemon.address()).await.expect("connects"));
+    let (mut one, driver) = http1::handshake(connect().await).await.expect("HTTP/1.1");
+    tokio::spawn(driver);
+    let (mut many, driver) = http2::handshake(TokioExecutor::new(), connect().await).await.expect("HTTP/2");
+    tokio::spawn(driver);
+    let mut of_one = one.send_request(request("/v1/events/stream")).await.expect("a stream").into_body();
+    let mut of_many = many.send_request(request("/v1/events/stream")).await.expect("a stream").into_body();
+    for _ in 0..2 {
+        one_idle_span(&daemon).await;
+    }
+    let beside = many.send_request(request("/health")).await.expect("the connection takes more requests");
+    assert_eq!(beside.status(), 200);
+    trigger(&client, "after").await;
+    until(&mut of_one, "\"room\":\"after\"").await;
+    until(&mut of_many, "\"room\":\"after\"").await;
+    // Without the stream, it is as idle as any other.
+    drop(of_many);
+    let ended = async {
+        while many.ready().await.is_ok() {
+            one_idle_span(&daemon).await;
+        }
+    };
+    tokio::time::timeout(SOON, ended).await.expect("an idle connection is closed");
 }

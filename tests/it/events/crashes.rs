@@ -49,8 +49,8 @@ async fn no_acknowledged_event_is_lost_when_the_daemon_dies_at_a_fault_point() {
         more_requests(&scene, 10).await;
         tell(&format!("to die at {point}"));
         scene.faults(&format!("{point} abort"));
-        let ended = scene.daemon.process.exited(SOON).await;
-        assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{point}: {}", scene.daemon.process.log_tail());
+        let ended = scene.daemon().process.exited(SOON).await;
+        assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{point}: {}", scene.daemon().process.log_tail());
         // The last one leaves at least one lease behind.
         if Some(&point) != POINTS.last() {
             scene.faults("");
@@ -74,7 +74,7 @@ async fn an_attempt_that_panics_is_made_again_and_keeps_no_place() {
     let load = crowd.tell(&scene.sender, 8);
     more_accepted(&scene, 20).await;
     scene.faults("send.after_headers panic");
-    scene.daemon.process.until_logged("an attempt panicked").await;
+    scene.daemon().process.until_logged("an attempt panicked").await;
     // Each panic makes the next attempt wait longer: a few are enough.
     scene.faults("");
     more_accepted(&scene, 120).await;

@@ -33,7 +33,7 @@ impl Told {
         let scene = Scene::new().await;
         let crowd = Crowd::settle(&scene, 1).await;
         let story = crowd.story(8);
-        let door = HttpPost::to(&format!("{}/v1/webhooks/livekit", scene.daemon.url), 4, SOON);
+        let door = HttpPost::to(&format!("{}/v1/webhooks/livekit", scene.daemon().url), 4, SOON);
         Self { scene, crowd, story, door }
     }
 
@@ -77,11 +77,11 @@ impl Told {
             webhooks.iter().all(|webhook| deliveries.get(&webhook.correlation).is_some_and(|times| *times > 0))
         };
         let all = async || crowd.endpoints.iter().all(|endpoint| at(&endpoint.path)).then_some(());
-        scene.daemon.process.until("everything that was acknowledged arrived", SOON, all).await;
-        let done = async || (ledger::open_deliveries(&scene.database()) == 0).then_some(());
-        scene.daemon.process.until("no delivery waits or is under way", SOON, done).await;
-        scene.daemon.stop().await;
-        ledger::hold(&scene);
+        scene.daemon().process.until("everything that was acknowledged arrived", SOON, all).await;
+        let done = async || scene.is_quiet().await.then_some(());
+        scene.daemon().process.until("no delivery waits or is under way", SOON, done).await;
+        scene.daemon().stop().await;
+        ledger::hold(&scene).await;
     }
 }
 

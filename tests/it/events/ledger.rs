@@ -3,10 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    path::Path,
 };
 
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::scene::Scene;
@@ -34,22 +32,6 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Every document of a collection.
-pub(super) fn documents(database: &Path, collection: &str) -> Vec<Value> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the store opens");
-    let mut rows = connection.prepare(&format!("SELECT doc FROM \"{collection}\"")).expect("a collection");
-    let docs = rows.query_map([], |row| row.get::<_, String>(0)).expect("rows");
-    docs.map(|doc| serde_json::from_str(&doc.expect("text")).expect("JSON")).collect()
-}
-
-/// How many deliveries wait or are under way.
-pub(super) fn open_deliveries(database: &Path) -> u64 {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the store opens");
-    let open = "SELECT count(*) FROM deliveries WHERE json_extract(doc, '$.status') IN ('pending', 'leased')";
-    let rows: i64 = connection.query_row(open, [], |row| row.get(0)).expect("a count");
-    rows.unsigned_abs()
-}
-
 fn text<'a>(doc: &'a Value, field: &str) -> &'a str {
     doc[field].as_str().unwrap_or_default()
 }
@@ -57,13 +39,13 @@ fn text<'a>(doc: &'a Value, field: &str) -> &'a str {
 /// A delivery's id and the number of one of its attempts.
 type Attempt = (String, u64);
 
-/// Holds the store of a daemon that has ended in order against what came to the receiver.
+/// Holds the store of daemons that have ended in order against what came to the receiver.
 ///
 /// # Panics
 /// When they do not fit: then it says what a customer would have seen.
-pub(super) fn hold(scene: &Scene) -> Counted {
-    let deliveries = documents(&scene.database(), "deliveries");
-    let attempts = documents(&scene.database(), "attempts");
+pub(super) async fn hold(scene: &Scene) -> Counted {
+    let deliveries = scene.documents("deliveries").await;
+    let attempts = scene.documents("attempts").await;
     for delivery in &deliveries {
         let status = text(delivery, "status");
         let waits = status == "pending" && delivery["due_at"].is_string();
@@ -74,7 +56,8 @@ pub(super) fn hold(scene: &Scene) -> Counted {
     for attempt in &attempts {
         let of: Attempt = (text(attempt, "delivery_id").to_owned(), attempt["number"].as_u64().expect("a number"));
         *rows.entry(of.clone()).or_insert(0) += 1;
-        *interrupted.entry(of.clone()).or_insert(0) += u64::from(text(attempt, "result") == "interrupted");
+        *interrupted.entry(of.clone()).or_insert(0) +=
+            u64::from(text(attempt, "result") == "interrupted" || attempt["late"] == true);
         *answered.entry(of).or_insert(0) += u64::from(attempt["status_code"].is_u64());
     }
     let mut posts: BTreeMap<Attempt, u64> = BTreeMap::new();

@@ -119,12 +119,12 @@ async fn the_customer_gets_the_true_story_of_a_room_in_which_one_left_and_one_wa
     let bob = stage.join(&stage.token("bob").await, &[Media::Audio, Media::Video]).await;
     // LiveKit tells of a track when its first media is there.
     let heard = async || (who(&stage.told(), "track_published") == ["ann", "bob", "bob"]).then_some(());
-    stage.scene.daemon.process.until("the customer is told of all tracks", SOON, heard).await;
+    stage.scene.daemon().process.until("the customer is told of all tracks", SOON, heard).await;
     let killed = now();
     let bob = bob.kill().await;
     let ann = ann.leave().await;
     let ended = async || stage.told().iter().any(|event| event["type"] == "room_ended").then_some(());
-    stage.scene.daemon.process.until("the customer is told of the room's end", SOON * 2, ended).await;
+    stage.scene.daemon().process.until("the customer is told of the room's end", SOON * 2, ended).await;
 
     let told = stage.told();
     let types: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap_or_default()).collect();
@@ -191,7 +191,7 @@ async fn who_is_banned_is_put_out_and_cannot_come_back_while_the_ban_lasts() {
     let eve = stage.join(&old, &[]).await;
     let (joined, client) = (eve.report.joined_at, stage.scene.client().with_token(&stage.secret));
     let known = async || (who(&stage.told(), "participant_joined") == ["ann", "eve"]).then_some(());
-    stage.scene.daemon.process.until("both are known to be there", SOON, known).await;
+    stage.scene.daemon().process.until("both are known to be there", SOON, known).await;
     let banned = now();
     let ban = client.post("/v1/bans", &json!({ "identity": "eve", "reason": "spam" })).await;
     assert_eq!(ban.status, 201, "{}", ban.text);

@@ -89,11 +89,16 @@ impl Crowd {
 
     /// Lets the story be told until the load is ended.
     pub(super) fn tell(&self, sender: &LiveKitSender, seed: u64) -> Load {
+        self.tell_at(sender, seed, RATE)
+    }
+
+    /// The same with so many events in a second.
+    pub(super) fn tell_at(&self, sender: &LiveKitSender, seed: u64, rate: u32) -> Load {
         let ending = Arc::new(AtomicBool::new(false));
         let (stop, sender, mut story) = (Arc::clone(&ending), sender.clone(), self.story(seed));
         let telling = tokio::spawn(async move {
             let mut told = HashMap::new();
-            let mut ticks = tokio::time::interval(Duration::from_secs(1) / RATE);
+            let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !stop.load(Ordering::SeqCst) {
                 ticks.tick().await;
@@ -129,25 +134,45 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Ends it, waits until everything has arrived, stops the daemon, and holds the store, the receiver and the sender
-    /// against each other: nothing acknowledged is lost, and what was sent is what was written down. Prints the report, and gives the share of all events that was
-    /// acknowledged.
+    /// Ends it, waits until everything has arrived, stops the daemons, and holds the store, the receiver and the sender
+    /// against each other; see [`Ended::judge`].
     pub(super) async fn settle(self, scene: &Scene, crowd: &Crowd) -> f64 {
+        self.end(scene).await.judge(scene, crowd).await
+    }
+
+    /// Ends it, and waits until everything has arrived.
+    pub(super) async fn end(self, scene: &Scene) -> Ended {
         self.ending.store(true, Ordering::SeqCst);
         let told = self.telling.await.expect("the story was told");
         let outcomes = scene.sender.settled(LAST_TRIES).await;
-        let done = async || (ledger::open_deliveries(&scene.database()) == 0).then_some(());
-        scene.daemon.process.until("no delivery waits or is under way", SOON * 2, done).await;
-        let stopped = scene.daemon.stop().await;
-        assert_eq!(stopped.code(), Some(0), "{}", scene.daemon.process.log_tail());
+        let done = async || scene.is_quiet().await.then_some(());
+        scene.daemon().process.until("no delivery waits or is under way", SOON * 2, done).await;
+        Ended { began: self.began, told, outcomes }
+    }
+}
+
+/// A load that has ended and arrived.
+pub(super) struct Ended {
+    began: Instant,
+    told: HashMap<String, String>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Ended {
+    /// Stops the daemons, and holds the store, the receiver and the sender against each other: nothing acknowledged is lost,
+    /// and what was sent is what was written down. Prints the report, and gives the share of all events that was
+    /// acknowledged.
+    pub(super) async fn judge(self, scene: &Scene, crowd: &Crowd) -> f64 {
+        let Self { began, told, outcomes } = self;
+        scene.stop().await;
         for Endpoint { path, project, .. } in crowd.endpoints.iter().filter(|endpoint| endpoint.from_the_beginning) {
             let of_project = |outcome: &&Outcome| told.get(&outcome.correlation) == Some(project);
             let outcomes: Vec<Outcome> = outcomes.iter().filter(of_project).cloned().collect();
-            let report = Report::join(&outcomes, &scene.receiver.deliveries(Some(path)), self.began);
+            let report = Report::join(&outcomes, &scene.receiver.deliveries(Some(path)), began);
             tell(&format!("{path}: {report}"));
             assert!(report.lost.is_empty(), "{path}: acknowledged and lost: {:?}", report.lost);
         }
-        let counted = ledger::hold(scene);
+        let counted = ledger::hold(scene).await;
         tell(&counted.to_string());
         assert_eq!(counted.succeeded, counted.deliveries, "a receiver that is well again gets everything");
         let accepted = outcomes.iter().filter(|outcome| outcome.fate == Fate::Acknowledged).count();
@@ -193,5 +218,5 @@ pub(super) async fn more_accepted(scene: &Scene, more: u64) {
     };
     let enough = accepted() + more;
     let reached = async || (accepted() >= enough).then_some(());
-    scene.daemon.process.until("more events were acknowledged", SOON, reached).await;
+    scene.living().process.until("more events were acknowledged", SOON, reached).await;
 }

@@ -2,7 +2,9 @@
 //! receivers, while processes die and disks fail.
 
 mod crashes;
+mod daemons;
 mod disks;
+mod kept;
 mod ledger;
 mod livekit;
 mod load;

@@ -49,8 +49,8 @@ async fn a_replay_whose_daemon_dies_before_or_after_a_commit_delivers_each_event
         let endpoint = scene.endpoint(id, path, json!({})).await;
         scene.faults(&format!("{point} abort"));
         replays.push((path, start(&scene, &project, &endpoint).await));
-        let ended = scene.daemon.process.exited(SOON).await;
-        assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{point}: {}", scene.daemon.process.log_tail());
+        let ended = scene.daemon().process.exited(SOON).await;
+        assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{point}: {}", scene.daemon().process.log_tail());
         scene.faults("");
         scene.restart().await;
     }
@@ -62,7 +62,7 @@ async fn a_replay_whose_daemon_dies_before_or_after_a_commit_delivers_each_event
             (replay["state"] != "running").then_some(replay)
         };
         // What is left of the job is taken up when its lease is over.
-        let ended = scene.daemon.process.until("the replay ended", SOON * 2, ended).await;
+        let ended = scene.daemon().process.until("the replay ended", SOON * 2, ended).await;
         assert_eq!((&ended["state"], &ended["deliveries"]), (&json!("completed"), &json!(EVENTS)), "{path}");
         let rows =
             all(&scene, &format!("/v1/webhooks/deliveries?project_id={}", project.as_str().expect("an id"))).await;
@@ -73,7 +73,7 @@ async fn a_replay_whose_daemon_dies_before_or_after_a_commit_delivers_each_event
         assert_eq!((events.len(), events.values().max()), (EVENTS, Some(&1)), "{path}: {ended}");
         let receiver = &scene.receiver;
         let sent = async || (arrived(receiver, path, &id) == EVENTS).then_some(());
-        scene.daemon.process.until("everything arrived", SOON, sent).await;
+        scene.daemon().process.until("everything arrived", SOON, sent).await;
     }
     assert_eq!(scene.receiver.objections(), Vec::<String>::new());
 }

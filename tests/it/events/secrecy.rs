@@ -202,7 +202,7 @@ async fn nobody_sees_what_is_anothers_and_secrets_are_nowhere() {
             holds_no_wire_name(&path, &text, &tenants);
             other.marks().iter().for_each(|mark| assert!(!text.contains(mark), "{path} has {mark} of another: {text}"));
         }
-        for (path, text) in answers(&scene, tenant, &scene.daemon.admin_token).await {
+        for (path, text) in answers(&scene, tenant, &scene.daemon().admin_token).await {
             holds_none(&path, text.as_bytes(), &secrets);
         }
         let received = scene.receiver.received().into_iter().filter(|received| received.path() == tenant.path);
@@ -221,12 +221,12 @@ async fn nobody_sees_what_is_anothers_and_secrets_are_nowhere() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         holds_none(path, answer.text.as_bytes(), &secrets);
     }
-    let while_it_runs = files(scene.folder());
-    scene.daemon.stop().await;
-    for (file, bytes) in while_it_runs.into_iter().chain(files(scene.folder())) {
+    let while_it_runs = files(scene.daemon().folder());
+    scene.daemon().stop().await;
+    for (file, bytes) in while_it_runs.into_iter().chain(files(scene.daemon().folder())) {
         holds_none(&file, &bytes, &secrets);
     }
-    let log = scene.daemon.process.stderr() + &scene.daemon.process.stdout();
+    let log = scene.daemon().process.stderr() + &scene.daemon().process.stdout();
     assert!(log.contains("\"message\":\"stopped\""), "{log}");
     holds_none("the log", log.as_bytes(), &secrets);
     holds_no_wire_name("the log", &log, &tenants);

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::{
     crashes::signal_of,
-    ledger,
     load::{Crowd, more_accepted, tell},
     rounds,
     scene::{SOON, Scene},
@@ -31,18 +30,18 @@ async fn hang(scene: &Scene, path: &str) {
     scene.receiver.behave_at(path, Action::Hang);
     let before = requests();
     let waits = async || (requests() > before).then_some(());
-    scene.daemon.process.until("a request is not answered", SOON, waits).await;
+    scene.daemon().process.until("a request is not answered", SOON, waits).await;
 }
 
 /// Ends the daemon as `signals` times SIGTERM do.
 async fn end(scene: &Scene, signals: u32) -> (ExitStatus, Duration) {
     let began = Instant::now();
-    scene.daemon.process.signal(Signal::TERM);
+    scene.daemon().process.signal(Signal::TERM);
     for _ in 1..signals {
-        scene.daemon.process.until_logged("\"message\":\"stopping\"").await;
-        scene.daemon.process.signal(Signal::TERM);
+        scene.daemon().process.until_logged("\"message\":\"stopping\"").await;
+        scene.daemon().process.signal(Signal::TERM);
     }
-    (scene.daemon.process.exited(SOON).await, began.elapsed())
+    (scene.daemon().process.exited(SOON).await, began.elapsed())
 }
 
 /// Lets the receiver answer again, and starts the daemon again.
@@ -52,8 +51,8 @@ async fn go_on(scene: &mut Scene, path: &str) {
 }
 
 /// The deliveries that are leased.
-fn leased(scene: &Scene) -> Vec<Value> {
-    let mut deliveries = ledger::documents(&scene.database(), "deliveries");
+async fn leased(scene: &Scene) -> Vec<Value> {
+    let mut deliveries = scene.documents("deliveries").await;
     deliveries.retain(|delivery| delivery["status"] == "leased");
     deliveries
 }
@@ -73,7 +72,7 @@ async fn sigterm_under_load_with_a_hanging_receiver_ends_in_order_within_ten_sec
         let (ended, took) = end(&scene, 1).await;
         assert_eq!(ended.code(), Some(0), "round {round}");
         assert!(took <= ORDERLY, "round {round}: the end took {took:?}");
-        assert_eq!(leased(&scene), Vec::<Value>::new(), "round {round}: an orderly end gives back what it holds");
+        assert_eq!(leased(&scene).await, Vec::<Value>::new(), "round {round}: an orderly end gives back what it holds");
         go_on(&mut scene, path).await;
         longest = longest.max(took);
     }
@@ -106,8 +105,8 @@ async fn dying_in_the_middle_of_an_orderly_end_loses_nothing() {
     hang(&scene, "/hang").await;
     scene.faults("shutdown.mid abort");
     let (ended, _) = end(&scene, 1).await;
-    assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{}", scene.daemon.process.log_tail());
-    assert!(!leased(&scene).is_empty(), "it died in the middle of something");
+    assert_eq!(signal_of(ended), Some(Signal::ABORT.as_raw()), "{}", scene.daemon().process.log_tail());
+    assert!(!leased(&scene).await.is_empty(), "it died in the middle of something");
     scene.faults("");
     go_on(&mut scene, "/hang").await;
     load.settle(&scene, &crowd).await;

@@ -80,7 +80,7 @@ impl Stage {
         for endpoint in &self.endpoints {
             let path = format!("/v1/webhooks/endpoints/{}?project_id={}", endpoint.id, self.project);
             let ended = async || (self.scene.client().get(&path).await.json()["live_secrets"] == 1).then_some(());
-            self.scene.daemon.process.until("the old secrets have ended", SOON, ended).await;
+            self.scene.daemon().process.until("the old secrets have ended", SOON, ended).await;
         }
     }
 

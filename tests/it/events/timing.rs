@@ -43,14 +43,14 @@ async fn a_retry_is_never_early_and_sent_within_a_second_of_its_moment() {
     }
     crowd.story(11).take(EVENTS).for_each(|webhook| scene.sender.send(webhook));
     scene.sender.settled(SOON).await;
-    let done = async || (ledger::open_deliveries(&scene.database()) == 0).then_some(());
-    scene.daemon.process.until("no delivery waits or is under way", SOON, done).await;
-    scene.daemon.stop().await;
-    let counted = ledger::hold(&scene);
+    let done = async || scene.is_quiet().await.then_some(());
+    scene.daemon().process.until("no delivery waits or is under way", SOON, done).await;
+    scene.daemon().stop().await;
+    let counted = ledger::hold(&scene).await;
     assert_eq!(counted.succeeded, (ENDPOINTS + 2) * EVENTS);
 
     let mut attempts = BTreeMap::<String, BTreeMap<u64, Value>>::new();
-    for attempt in ledger::documents(&scene.database(), "attempts") {
+    for attempt in scene.documents("attempts").await {
         let delivery = attempt["delivery_id"].as_str().expect("an id").to_owned();
         attempts.entry(delivery).or_default().insert(attempt["number"].as_u64().expect("a number"), attempt);
     }

@@ -4,6 +4,7 @@ mod bans;
 mod changes;
 mod clusters;
 mod crowds;
+mod daemons;
 mod deliver;
 mod doors;
 mod history;
@@ -28,6 +29,7 @@ mod unclaimed;
 mod under_way;
 mod unprompted;
 mod watch;
+mod watch_costs;
 
 use pulse_core::{
     deliver::{dispatch::secret_place, event_filter::EventTypeFilter, sign::SigningSecret, state::Status},

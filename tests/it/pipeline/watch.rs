@@ -15,7 +15,7 @@ use pulse_tests::plane::{Customer, START, TestPlane};
 use super::room::Room;
 
 /// Begins to watch the customer's events on this plane.
-async fn watch(t: &TestPlane, c: &Customer, op: WatchEvents, last: Option<EventId>) -> Watching {
+pub(super) async fn watch(t: &TestPlane, c: &Customer, op: WatchEvents, last: Option<EventId>) -> Watching {
     try_watch(t, c, op, last).await.expect("watches")
 }
 
@@ -30,13 +30,13 @@ async fn try_watch(
 }
 
 /// Tells that the customer's room `name` was opened.
-async fn open(t: &TestPlane, c: &Customer, name: &str) {
+pub(super) async fn open(t: &TestPlane, c: &Customer, name: &str) {
     let room = Room::new(c, name, &format!("RM_{name}"), t.plane.parts().clock.now());
     t.livekit_says(&room.started()).await.expect("taken in");
 }
 
 /// The next thing that is no mere passing of time.
-async fn heard(watching: &mut Watching) -> Item {
+pub(super) async fn heard(watching: &mut Watching) -> Item {
     let heard = async {
         loop {
             match watching.next().await {
@@ -49,7 +49,7 @@ async fn heard(watching: &mut Watching) -> Item {
 }
 
 /// The rooms of the next `count` events.
-async fn rooms(watching: &mut Watching, count: usize) -> Vec<String> {
+pub(super) async fn rooms(watching: &mut Watching, count: usize) -> Vec<String> {
     let mut rooms = Vec::new();
     while rooms.len() < count {
         match heard(watching).await {
@@ -266,18 +266,21 @@ async fn what_comes_to_light_while_a_reader_that_catches_up_is_kept_waiting_is_n
     let here = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
     let there = TestPlane::over(Arc::clone(&store), 2).await.expect("a plane");
     let c = here.customer("a").await;
-    for n in 0..100 {
+    // Three whole pages: of 25, 50 and 100.
+    for n in 0..175 {
         open(&here, &c, &format!("before{n}")).await;
     }
     here.clock.advance(Duration::from_millis(1));
     open(&here, &c, "last").await;
     let from = WatchEvents { from: Some(START), ..WatchEvents::default() };
     let mut watching = watch(&here, &c, from, None).await;
-    rooms(&mut watching, 1).await;
+    rooms(&mut watching, 175).await;
     // Its id lies among those that were read, and it is committed only now, long after.
+    let mut beside = watch(&here, &c, WatchEvents::default(), None).await;
     here.clock.advance(Duration::from_secs(100));
     open(&there, &c, "late").await;
-    let rest = rooms(&mut watching, 101).await;
+    assert_eq!(rooms(&mut beside, 1).await, names(&["late"]), "it is told once, before this reader has joined");
+    let rest = rooms(&mut watching, 2).await;
     assert!(rest.contains(&"late".to_owned()) && rest.contains(&"last".to_owned()), "{rest:?}");
     nothing(&mut watching).await;
 }

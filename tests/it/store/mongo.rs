@@ -1,5 +1,6 @@
 //! The MongoDB engine: the whole conformance suite, each case in a database of its own, and what only this engine has.
 
+mod changes;
 mod check;
 mod failover;
 mod outbound;

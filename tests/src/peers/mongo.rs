@@ -1,10 +1,13 @@
 //! A real MongoDB on a loopback port and in a temporary folder of its own.
 //!
-//! `start` and `shared` give a replica set of one that is primary, so transactions work; `standalone` gives a server
-//! without a replica set, which Pulse must refuse. No client is kept: a MongoDB client lives on the runtime of the
+//! `start` and `shared` give a replica set of one that is primary, so transactions work; `guarded` one that wants a
+//! password; `standalone` a server without a replica set, which Pulse must refuse. No client is kept: a MongoDB client lives on the runtime of the
 //! test that makes it.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,18 +18,48 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::process::{Child, READY};
+use crate::proxy::Proxy;
 use crate::{ports, reaper};
 
 const REPLICA_SET: &str = "rs0";
+/// The user, and the password, who makes the others of a guarded server.
+const ADMIN: &str = "admin-of-the-tests";
 /// MongoDB writes a last checkpoint when it ends.
 const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// How much a server may keep in memory, and for how long it remembers what was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Its cache, in GiB.
+    cache_gib: f64,
+    /// Its log of operations, in MiB.
+    oplog_mib: u32,
+}
+
+impl Memory {
+    /// For tests, many of which run at once: the smallest cache that there is.
+    pub const SMALL: Self = Self { cache_gib: 0.25, oplog_mib: 64 };
+    /// For loads: the cache that MongoDB takes by itself on a machine with 4 GiB, and the smallest log that it makes by itself.
+    pub const FOR_LOADS: Self = Self { cache_gib: 1.5, oplog_mib: 990 };
+}
+
+/// Who is let in.
+#[derive(Debug)]
+struct Login {
+    user: String,
+    password: String,
+}
 
 /// A MongoDB server, ended when dropped.
 #[derive(Debug)]
 pub struct Mongo {
     process: Option<Child>,
     address: SocketAddr,
+    /// Where clients find it: its address, or that of a proxy before it.
+    door: SocketAddr,
     replica_set: bool,
+    memory: Memory,
+    login: Option<Login>,
     // Removed after the process has ended: fields are dropped in order.
     folder: TempDir,
 }
@@ -40,21 +73,57 @@ impl Mongo {
 
     /// A replica set of one, for a test that stops it or makes it step down.
     pub async fn start() -> Self {
-        let mongo = Self::boot(true).await;
-        let member = doc! { "_id": 0, "host": mongo.address.to_string() };
-        mongo.admin(doc! { "replSetInitiate": { "_id": REPLICA_SET, "members": [member] } }).await;
-        mongo.until_primary().await;
+        Self::start_with(Memory::SMALL).await
+    }
+
+    /// A replica set of one with this much memory.
+    pub async fn start_with(memory: Memory) -> Self {
+        Self::primary(memory, None).await
+    }
+
+    /// A replica set of one that lets nobody in but this user, who has these roles in the database of the same name.
+    pub async fn guarded(user: &str, password: &str, roles: &[&str]) -> Self {
+        let login = Login { user: user.to_owned(), password: password.to_owned() };
+        let mongo = Self::primary(Memory::SMALL, Some(login)).await;
+        // As long as there is no user, whoever is on this machine may make the first one.
+        mongo.admin(doc! { "createUser": ADMIN, "pwd": ADMIN, "roles": ["root"] }).await;
+        let admin = format!("mongodb://{ADMIN}:{ADMIN}@{}/admin?directConnection=true", mongo.address);
+        let admin = Client::with_uri_str(admin).await.expect("the connection string is valid");
+        let create = doc! { "createUser": user, "pwd": password, "roles": roles };
+        admin.database(user).run_command(create).await.expect("a user is made");
         mongo
+    }
+
+    async fn primary(memory: Memory, login: Option<Login>) -> Self {
+        let mongo = Self::boot(true, memory, login).await;
+        mongo.initiate().await;
+        mongo
+    }
+
+    /// The same, reached through a proxy alone, also by whoever asks it for its members.
+    pub async fn start_behind_proxy() -> (Self, Proxy) {
+        let mut mongo = Self::boot(true, Memory::SMALL, None).await;
+        let proxy = Proxy::before(vec![mongo.address]).await;
+        mongo.door = proxy.address();
+        mongo.initiate().await;
+        (mongo, proxy)
+    }
+
+    async fn initiate(&self) {
+        let member = doc! { "_id": 0, "host": self.door.to_string() };
+        self.admin(doc! { "replSetInitiate": { "_id": REPLICA_SET, "members": [member] } }).await;
+        self.until_primary().await;
     }
 
     /// A server without a replica set.
     pub async fn standalone() -> Self {
-        Self::boot(false).await
+        Self::boot(false, Memory::SMALL, None).await
     }
 
-    async fn boot(replica_set: bool) -> Self {
+    async fn boot(replica_set: bool, memory: Memory, login: Option<Login>) -> Self {
         let folder = reaper::temporary_folder("mongo");
-        let mut mongo = Self { process: None, address: ports::free_address(), replica_set, folder };
+        let address = ports::free_address();
+        let mut mongo = Self { process: None, address, door: address, replica_set, memory, login, folder };
         mongo.spawn().await;
         mongo
     }
@@ -65,19 +134,33 @@ impl Mongo {
         let mut command = Command::new(super::installed("bin/mongod"));
         command.arg("--dbpath").arg(&data);
         command.args(["--bind_ip", "127.0.0.1", "--port", &self.address.port().to_string(), "--nounixsocket"]);
-        command.args(["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        command.args(["--wiredTigerCacheSizeGB", &self.memory.cache_gib.to_string()]);
+        command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
         if self.replica_set {
-            command.args(["--replSet", REPLICA_SET, "--oplogSize", "64"]);
+            command.args(["--replSet", REPLICA_SET, "--oplogSize", &self.memory.oplog_mib.to_string()]);
+        }
+        if self.login.is_some() {
+            command.arg("--keyFile").arg(self.key_file());
         }
         let process = Child::spawn("mongod", &mut command, self.folder.path());
         process.until_connects(self.address).await;
         self.process = Some(process);
     }
 
+    /// A key by which members would know each other, which has MongoDB ask everybody for a password.
+    fn key_file(&self) -> PathBuf {
+        let path = self.folder.path().join("key");
+        std::fs::write(&path, "a2V5LW9mLXRoZS10ZXN0cw==").expect("a file can be written");
+        // MongoDB refuses one that others could read.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("its rights can be set");
+        path
+    }
+
     /// The connection string for a database.
     pub fn uri(&self, database: &str) -> String {
+        let login = self.login.as_ref().map(|login| format!("{}:{}@", login.user, login.password)).unwrap_or_default();
         let options = if self.replica_set { format!("?replicaSet={REPLICA_SET}") } else { String::new() };
-        format!("mongodb://{}/{database}{options}", self.address)
+        format!("mongodb://{login}{}/{database}{options}", self.door)
     }
 
     /// A database name that no other test has, not even one of another process.

@@ -94,7 +94,7 @@ impl Dispatcher {
             cancel_if_gone(parts, pick.endpoint).await?;
             return Ok(Claimed::default());
         };
-        if self.stopping.is_cancelled() {
+        if self.stopping.is_cancelled() || !self.ownership.has(pick.endpoint, parts.clock.monotonic()) {
             return Ok(Claimed { endpoint: Some(endpoint), ..Claimed::default() });
         }
         if !sends_to(parts, &endpoint).await? {

@@ -32,6 +32,9 @@ impl Dispatcher {
                     quarantined = true;
                     continue;
                 };
+                if !all && !self.ownership.has(delivery.endpoint_id, parts.clock.monotonic()) {
+                    continue;
+                }
                 let Some(token) = delivery.state.lease_token else { continue };
                 let schedule = &parts.settings.pipeline.schedule;
                 let input = Input::LeaseOver { token };

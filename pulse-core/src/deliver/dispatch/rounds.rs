@@ -32,6 +32,7 @@ impl Dispatcher {
                 biased;
                 () = self.stopping.cancelled() => return,
                 _ = ticks.tick() => {}
+                () = self.look.notified() => {}
             }
             self.look(&mut pass).await;
             self.wake.notify_one();
@@ -80,7 +81,7 @@ impl Dispatcher {
     fn note(&self, found: &[Waiting], steady: Timestamp, epoch: u64) {
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
-        for waiting in found {
+        for waiting in found.iter().filter(|waiting| self.ownership.has(waiting.endpoint, now)) {
             let due = now.saturating_add(waiting.due_at.since(steady));
             book.saw_work(waiting.endpoint, due, waiting.first, epoch);
         }
@@ -101,6 +102,8 @@ impl Dispatcher {
 
     fn gauge(&self) {
         let (in_flight, open) = self.book.lock().counts();
+        let shards = self.ownership.count(self.parts().clock.monotonic());
+        self.parts().metrics.shards_held.set(i64::try_from(shards).unwrap_or(i64::MAX));
         self.parts().metrics.deliveries_in_flight.set(in_flight);
         self.parts().metrics.breakers_open.set(open);
     }

@@ -100,7 +100,7 @@ impl Table {
         for _ in 0..budget {
             let Some((key, id)) = places.next() else { break };
             let row = self.get(id).filter(|row| scan.filter.iter().all(|condition| condition.matches(&row.doc)));
-            page.rows.extend(row.cloned());
+            page.rows.extend(row.map(|row| if scan.ids { only_id(row) } else { row.clone() }));
             if places.peek().is_none() {
                 page.next = None;
                 break;
@@ -138,6 +138,11 @@ impl Table {
     fn index(&self, name: &str) -> Option<&(Index, BTreeSet<Entry>)> {
         self.indexes.iter().find(|(index, _)| index.name == name)
     }
+}
+
+/// The row where ids are enough.
+fn only_id(row: &Stored) -> Stored {
+    Stored { id: row.id.clone(), version: 0, doc: Value::Null }
 }
 
 /// What an increment makes of a document. A sum that does not fit 64 bits is out of any bounds.

@@ -116,6 +116,12 @@ pub(super) fn decode(stored: &RawDocument) -> Result<Stored> {
     Ok(Stored { id: id.to_owned(), version: u64::try_from(version).unwrap_or_default(), doc: Value::Object(doc) })
 }
 
+/// The id alone of a document of which no more was asked for.
+pub(super) fn decode_id(stored: &RawDocument) -> Result<Stored> {
+    let id = stored.get_str(ID).map_err(Error::internal)?;
+    Ok(Stored { id: id.to_owned(), version: 0, doc: Value::Null })
+}
+
 /// A stored value as JSON. What only a write around Pulse can have put there becomes its text.
 pub(super) fn json(value: RawBsonRef<'_>) -> Result<Value> {
     Ok(match value {

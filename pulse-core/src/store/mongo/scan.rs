@@ -134,11 +134,13 @@ pub(super) async fn scan(documents: &DriverCollection<RawDocumentBuf>, scan: &Sc
     let chunk = if scan.filter.is_empty() { scan.limit.saturating_add(1).min(CHUNK) } else { FILTERED_CHUNK };
     let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
     let rows = documents.find(plan.filter()).sort(plan.sort()).hint(hint(scan.index)).limit(limit).batch_size(chunk);
+    // The index has the ids: no document is looked at.
+    let rows = if scan.ids { rows.projection(doc! { codec::ID: 1 }) } else { rows };
     page(&plan, rows.await?, most).await
 }
 
 async fn page(plan: &Plan<'_>, mut cursor: Cursor<RawDocumentBuf>, most: usize) -> Result<Rows> {
-    let Scan { filter, limit, .. } = plan.scan;
+    let Scan { filter, limit, ids, .. } = plan.scan;
     let mut page = Rows::default();
     let mut last_seen = None;
     let mut seen = 0;
@@ -148,7 +150,7 @@ async fn page(plan: &Plan<'_>, mut cursor: Cursor<RawDocumentBuf>, most: usize) 
             break;
         }
         seen += 1;
-        let row = codec::decode(&entry)?;
+        let row = if *ids { codec::decode_id(&entry) } else { codec::decode(&entry) }?;
         last_seen = Some(plan.position(&entry, &row.id)?);
         if filter.iter().all(|condition| condition.matches(&row.doc)) {
             page.rows.push(row);

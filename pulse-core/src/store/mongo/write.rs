@@ -75,9 +75,12 @@ impl<'a> Writer<'a> {
     /// Applies the writes in their order, then moves the heads of the logs that grew and the generation. Gives the
     /// sequence numbers of the appends.
     pub(super) async fn apply(mut self, writes: &[Write], bumps_generation: bool) -> Result<Vec<u64>, Stop> {
-        for side_by_side in writes.chunk_by(insert_together) {
+        for side_by_side in writes.chunk_by(are_one_request) {
             match side_by_side {
                 [Write::Insert { collection, .. }, ..] => self.insert(collection, side_by_side).await?,
+                [Write::Require { collection, version: Some(version), .. }, _, ..] => {
+                    self.require_all(collection, *version, side_by_side).await?;
+                }
                 others => {
                     for write in others {
                         self.write(write).await?;
@@ -177,6 +180,31 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Requires documents that are all to have the same version, in one request.
+    async fn require_all(
+        &mut self,
+        collection: &'static Collection,
+        version: u64,
+        requires: &[Write],
+    ) -> Result<(), Stop> {
+        let id = |write: &Write| match write {
+            Write::Require { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        let ids: Vec<String> = requires.iter().filter_map(id).collect();
+        let these = doc! { ID: { "$in": ids }, VERSION: codec::number(version) };
+        let touch = doc! { "$inc": { REQUIRED: 1_i64 } };
+        let touched = run!(self, collection.name, update_many(these, touch));
+        if touched.map_err(|error| stop(collection, error))?.matched_count == requires.len() as u64 {
+            return Ok(());
+        }
+        // One is missing, or is there twice: which one, each says for itself.
+        for require in requires {
+            self.write(require).await?;
+        }
+        Ok(())
+    }
+
     /// Puts a document there and takes it away again: a write, so that an insert of the same id beside this transaction
     /// clashes with it instead of slipping past its snapshot. Nobody ever sees the document.
     async fn require_absent(&mut self, collection: &'static Collection, id: &str) -> Result<(), Stop> {
@@ -246,11 +274,14 @@ pub(super) fn head_id(collection: &Collection, log: &str) -> String {
     format!("{}/{log}", collection.name)
 }
 
-fn insert_together(one: &Write, next: &Write) -> bool {
+/// Whether the server can do two writes that stand side by side in one request.
+fn are_one_request(one: &Write, next: &Write) -> bool {
     match (one, next) {
-        (Write::Insert { collection, .. }, Write::Insert { collection: next, .. }) => collection.name == next.name,
-        (Write::Insert { .. }, _) | (_, Write::Insert { .. }) => false,
-        _ => true,
+        (Write::Insert { .. }, Write::Insert { .. }) => one.collection().name == next.collection().name,
+        (Write::Require { version: Some(one_version), .. }, Write::Require { version: Some(next_version), .. }) => {
+            one.collection().name == next.collection().name && one_version == next_version
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The collections of the pipeline: events, sessions and what is metered in them, bans, and endpoints with their deliveries.
 
-use super::{Collection, Expiry, Log, index, int, optional, text, time, unique};
+use super::{Collection, DUE, Expiry, Log, index, int, optional, text, time, unique};
 
 /// What happened, each once: unique by (cluster, source, type). The events of a room session are a log, numbered from 1;
 /// events without a session stand beside it. `body` is the envelope but for the number.
@@ -140,6 +140,16 @@ pub static DELIVERIES: Collection = Collection {
         index("event", &["event_id"]),
     ],
     expires: Some(Expiry::Worker("expires_at")),
+    log: None,
+};
+
+/// Shards of endpoints: which daemon sends to which, where several share the store. A queue over `due_at`: a shard that is
+/// due is anybody's.
+pub static SHARDS: Collection = Collection {
+    name: "shards",
+    fields: &[int("number"), optional(text("holder")), int("generation"), time("due_at")],
+    indexes: &[index(DUE, &["due_at"])],
+    expires: None,
     log: None,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, config::DbConfig, ffi};
 
 use super::locks;
 use crate::error::{Code, Error, Result};
@@ -47,6 +47,9 @@ fn configure(conn: &mut Connection, role: Role) -> rusqlite::Result<()> {
         count < BUSY_PAUSES
     }))?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Otherwise a statement on a table with a partial index is prepared anew whenever another value is bound: values might
+    // tell whether the index has all rows. Whether it does is said by the statements themselves.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Caches in KiB, filled as they are used. What a group changes must fit into the writer's, or its pages are written
     // twice; the next group reads them again. The readers' are small because there are several.
     let (cache, query_only) = if role == Role::Writer { (32_768, "OFF") } else { (512, "ON") };

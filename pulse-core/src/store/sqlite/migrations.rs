@@ -24,6 +24,8 @@ pub(super) static MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: "ALTER TABLE usage_metrics ADD COLUMN c_session_id TEXT;" },
     // Replays: a collection that was missing, and is made as such.
     Migration { version: 3, sql: "" },
+    // Shards: the same.
+    Migration { version: 4, sql: "" },
 ];
 
 /// What every store has beside the collections: the generation, a row that a write probe touches, and the last record

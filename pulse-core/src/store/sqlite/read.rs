@@ -78,7 +78,7 @@ pub(super) fn find(
 pub(super) fn page(conn: &Connection, scan: &Scan) -> Result<Rows> {
     let mut select = Select::new(scan)?;
     let budget = if scan.filter.is_empty() { scan.limit } else { SCAN_BUDGET };
-    let sql = format!("{} LIMIT ?", select.rows(scan.order));
+    let sql = format!("{} LIMIT ?", select.rows(scan.order, scan.ids));
     // One more than the page may hold tells whether there is a next one.
     select.params.push(signed(budget as u64 + 1).into());
     let mut statement = conn.prepare_cached(&sql)?;

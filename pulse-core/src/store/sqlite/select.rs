@@ -92,8 +92,8 @@ impl<'s> Select<'s> {
         self.params.push(value);
     }
 
-    /// The statement for the rows: `id, version, doc`.
-    pub(super) fn rows(&self, order: Order) -> String {
+    /// The statement for the rows: `id, version, doc`, the latter two without a look at the document where ids are enough.
+    pub(super) fn rows(&self, order: Order, ids: bool) -> String {
         let direction = if order == Order::Ascending { "ASC" } else { "DESC" };
         let mut keys: Vec<String> = self.open.iter().map(|field| format!("k.c_{} {direction}", field.name)).collect();
         if !self.unique {
@@ -101,7 +101,8 @@ impl<'s> Select<'s> {
         }
         let docs = if self.side { "m" } else { "k" };
         let order = if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) };
-        format!("SELECT k.id, {docs}.version, {docs}.doc {}{order}", self.source)
+        let document = if ids { "0, 'null'".to_owned() } else { format!("{docs}.version, {docs}.doc") };
+        format!("SELECT k.id, {document} {}{order}", self.source)
     }
 
     /// Where the row with this document stands.

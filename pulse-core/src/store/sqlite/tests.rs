@@ -7,6 +7,7 @@ use futures_util::{
     future::{join, join_all},
 };
 use parking_lot::Mutex;
+use rusqlite::Connection;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -22,7 +23,7 @@ use crate::{
     error::{Code, Error, Result},
     store::{
         Batch, CommitMode, CommitObserver, Order, Outcome, Position, Scan, Store,
-        schema::{AUDIT, COLLECTIONS, DELIVERIES, FieldType, META, PRIMARY, SCHEMA_VERSION},
+        schema::{AUDIT, COLLECTIONS, DELIVERIES, EVENTS, FieldType, META, PRIMARY, SCHEMA_VERSION},
         testing::sample::{audit, past},
     },
     time::SystemClock,
@@ -62,6 +63,24 @@ impl CommitObserver for Groups {
     }
 }
 
+/// What SQLite does for a scan.
+fn plan(conn: &Connection, scan: &Scan) -> Vec<String> {
+    let select = Select::new(scan).unwrap();
+    let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", select.rows(scan.order, scan.ids))).unwrap();
+    let plan = plan.query_map(rusqlite::params_from_iter(&select.params), |row| row.get::<_, String>(3));
+    plan.unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn a_list_of_ids_looks_at_no_document() {
+    let temporary = open("ids").await;
+    let conn = connection::open(&temporary.store.path, Role::Reader).unwrap();
+    let scan = Scan::new(&EVENTS, "project", vec![json!("prj_1")]);
+    let scan = Scan { from: Some(json!("evt_1")), order: Order::Ascending, ids: true, ..scan };
+    let plan = plan(&conn, &scan);
+    assert!(plan.len() == 1 && plan[0].starts_with("SEARCH k USING COVERING INDEX"), "{plan:?}");
+}
+
 #[tokio::test]
 async fn every_list_seeks_in_its_index_and_sorts_nothing() {
     let temporary = open("plans").await;
@@ -86,10 +105,7 @@ async fn every_list_seeks_in_its_index_and_sorts_nothing() {
             for order in [Order::Ascending, Order::Descending] {
                 let after = Position { key: values[fixed..].to_vec(), id: "x".to_owned() };
                 let scan = Scan { order, after: Some(after), ..Scan::new(collection, index, values[..fixed].to_vec()) };
-                let select = Select::new(&scan).unwrap();
-                let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", select.rows(order))).unwrap();
-                let plan = plan.query_map(rusqlite::params_from_iter(&select.params), |row| row.get::<_, String>(3));
-                let plan: Vec<String> = plan.unwrap().map(Result::unwrap).collect();
+                let plan = plan(&conn, &scan);
                 let name = format!("{}.{index} under {fixed} fields, {order:?}: {plan:?}", collection.name);
                 assert!(plan[0].starts_with("SEARCH k"), "{name} does not seek");
                 assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{name} sorts");
@@ -171,7 +187,7 @@ async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_
     let busy = temporary.clone();
     let busy = tokio::spawn(async move {
         let mut begun = Some(begun);
-        let hold = move |_: &rusqlite::Connection| {
+        let hold = move |_: &Connection| {
             let _ = begun.take().map(|begun| begun.send(()));
             let _ = released.recv();
             Ok(((), true))
@@ -188,7 +204,7 @@ async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_
     let (mut clash, mut stale) = (of("clash"), of("stale"));
     clash.insert(&META, "first", json!({}));
     stale.replace(&META, "first", 7, json!({}));
-    let fails = |conn: &rusqlite::Connection| -> Result<(Outcome, bool)> {
+    let fails = |conn: &Connection| -> Result<(Outcome, bool)> {
         conn.execute("UPDATE pulse_state SET generation = 77", [])?;
         Err(Error::internal("on purpose"))
     };

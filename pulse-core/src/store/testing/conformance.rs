@@ -128,6 +128,7 @@ macro_rules! store_conformance {
                     a_list_index_has_each_document_once_under_each_element
                     a_list_index_sorts_by_the_fields_after_the_list
                     a_count_stops_at_its_cap
+                    a_list_of_ids_has_the_rows_of_the_list_without_their_documents
                     a_scan_that_the_table_does_not_declare_is_refused
                     a_position_of_another_list_is_a_bad_cursor
                 }
@@ -150,6 +151,7 @@ macro_rules! store_conformance {
                     one_of_means_equal_to_one
                     contains_means_an_element_of_a_list
                     all_conditions_hold_at_once
+                    any_of_several_conditions_is_enough
                 }
                 values {
                     names_of_nested_fields_may_be_any_text

@@ -1,6 +1,11 @@
 //! A store that fails, panics or stands still at the call that a test names, and works like the one inside otherwise.
 
-use std::{collections::BTreeMap, fmt, future::Future};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -9,7 +14,10 @@ use tokio::sync::watch;
 
 use crate::{
     error::{Error, Result},
-    store::{Batch, Claim, Collection, CommitMode, Outcome, Rows, Scan, SharedStore, Store, StoreInfo, Stored},
+    store::{
+        Batch, Claim, Collection, CommitMode, Inserted, Insertions, Outcome, Rows, Scan, SharedStore, Store, StoreInfo,
+        Stored,
+    },
     time::Timestamp,
 };
 
@@ -86,6 +94,8 @@ impl Fault {
 pub struct FaultyStore {
     inner: SharedStore,
     plans: Mutex<Plans>,
+    /// How many documents scans have read.
+    documents: AtomicU64,
     /// How many calls stand still now.
     stalled: watch::Sender<usize>,
     /// Changes when those calls may go on.
@@ -102,7 +112,13 @@ struct Plans {
 impl FaultyStore {
     /// A store that works like `inner` until a fault is planned.
     pub fn new(inner: SharedStore) -> Self {
-        Self { inner, plans: Mutex::default(), stalled: watch::Sender::new(0), released: watch::Sender::new(()) }
+        Self {
+            inner,
+            plans: Mutex::default(),
+            documents: AtomicU64::new(0),
+            stalled: watch::Sender::new(0),
+            released: watch::Sender::new(()),
+        }
     }
 
     /// Plans a fault, beside those that are planned. A second one for the same call takes the first one's place.
@@ -123,6 +139,11 @@ impl FaultyStore {
     /// How many calls of that kind were made.
     pub fn calls(&self, call: CallKind) -> u64 {
         self.plans.lock().calls.get(&call).copied().unwrap_or(0)
+    }
+
+    /// How many documents scans have read.
+    pub fn documents(&self) -> u64 {
+        self.documents.load(Ordering::Relaxed)
     }
 
     /// Waits until a call stands still.
@@ -209,7 +230,11 @@ impl Store for FaultyStore {
     }
 
     async fn scan(&self, scan: Scan) -> Result<Rows> {
-        self.around(CallKind::Scan, self.inner.scan(scan)).await
+        let ids = scan.ids;
+        let rows = self.around(CallKind::Scan, self.inner.scan(scan)).await?;
+        let read = if ids { 0 } else { rows.rows.len() as u64 };
+        self.documents.fetch_add(read, Ordering::Relaxed);
+        Ok(rows)
     }
 
     async fn count(
@@ -230,8 +255,20 @@ impl Store for FaultyStore {
         self.around(CallKind::Claim, self.inner.claim(claim, now)).await
     }
 
+    async fn now(&self, own: Timestamp) -> Result<Timestamp> {
+        self.inner.now(own).await
+    }
+
+    async fn inserted(&self, wanted: &Inserted) -> Result<Option<Insertions>> {
+        self.inner.inserted(wanted).await
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64> {
         self.around(CallKind::Sweep, self.inner.sweep(now, limit)).await
+    }
+
+    async fn tend(&self) -> Result<()> {
+        self.inner.tend().await
     }
 
     async fn generation(&self) -> Result<u64> {

@@ -1,9 +1,10 @@
 //! Deliveries that wait, written straight into the store while no daemon runs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use pulse_core::{
+    deliver::state::{DeliveryState, Status},
     entropy::SystemEntropy,
     id::{EndpointId, EventId, ProjectId, SessionId},
     model::{
@@ -11,10 +12,7 @@ use pulse_core::{
         event::{Envelope, Event, SCHEMA_VERSION, SERVER_CLUSTER},
     },
     repo::Document as _,
-    store::{
-        BATCH_LIMIT, Batch, CommitMode, Outcome, SharedStore, Store as _,
-        sqlite::{SqliteOptions, SqliteStore},
-    },
+    store::{BATCH_LIMIT, Batch, CommitMode, Outcome, SharedStore},
     time::{Clock as _, SystemClock},
 };
 use serde_json::json;
@@ -23,6 +21,8 @@ use super::scene::Customer;
 
 /// Batches that are made while others are committed.
 const AT_ONCE: usize = 4;
+/// How often what was given up had been tried: as the schedule says that endpoints have without one of their own.
+const TRIED: u32 = 9;
 /// For how long the events are kept.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
@@ -40,25 +40,26 @@ impl Target {
     }
 }
 
-/// The store of a daemon that does not run.
-pub(super) async fn open(database: &Path) -> SharedStore {
-    let store = SqliteStore::open(SqliteOptions::new(database, Arc::new(SystemClock::new()))).expect("opens");
-    store.prepare().await.expect("prepares");
-    Arc::new(store)
+/// How deliveries stand when they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// They wait, and are due.
+    Due,
+    /// They were tried in vain until they were given up.
+    GivenUp,
 }
 
-/// Records so many events of each target, with a delivery to each of its endpoints that is due at once.
-pub(super) async fn seed(database: &Path, targets: &[Target], events: usize) {
-    let store = open(database).await;
+/// Records so many events of each target, with a delivery to each of its endpoints that stands so.
+pub(super) async fn seed(store: &SharedStore, targets: &[Target], events: usize, standing: Standing) {
     let batches = targets.iter().flat_map(|target| {
         let whole = BATCH_LIMIT / (1 + target.endpoints.len());
         let sizes = (0..events).step_by(whole).map(move |from| whole.min(events - from));
         sizes.map(move |size| (target.clone(), size))
     });
     let committed = stream::iter(batches).map(|(target, size)| {
-        let store = Arc::clone(&store);
+        let store = Arc::clone(store);
         tokio::spawn(async move {
-            let outcome = store.commit(batch(&target, size), CommitMode::Apply).await.expect("commits");
+            let outcome = store.commit(batch(&target, size, standing), CommitMode::Apply).await.expect("commits");
             assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
         })
     });
@@ -69,7 +70,7 @@ pub(super) async fn seed(database: &Path, targets: &[Target], events: usize) {
 }
 
 /// So many events of one session, with their deliveries.
-fn batch(target: &Target, size: usize) -> Batch {
+fn batch(target: &Target, size: usize, standing: Standing) -> Batch {
     let (entropy, clock) = (SystemEntropy::default(), SystemClock::new());
     let now = clock.now();
     let session_id = Some(SessionId::new(now, &entropy));
@@ -121,7 +122,12 @@ fn batch(target: &Target, size: usize) -> Batch {
         };
         event.record_in(&mut batch).expect("encodes");
         for endpoint in target.endpoints.iter() {
-            let delivery = Delivery::new(&event, *endpoint, FIRST.to_owned(), Priority::First, now, now);
+            let mut delivery = Delivery::new(&event, *endpoint, FIRST.to_owned(), Priority::First, now, now);
+            if standing == Standing::GivenUp {
+                delivery.state = DeliveryState { status: Status::Exhausted, attempts_made: TRIED, ..delivery.state };
+                (delivery.due_at, delivery.finished_at) = (None, Some(now));
+                delivery.last_result = Some("500".to_owned());
+            }
             delivery.insert_into(&mut batch).expect("encodes");
         }
     }

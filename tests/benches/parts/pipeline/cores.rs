@@ -1,4 +1,5 @@
-//! Who used the processors: load, receiver and daemon share them, so a figure is to be read with what each had of them.
+//! Who used the processors: load, receiver, daemons and their MongoDB share them, so a figure is to be read with what each
+//! had of them.
 
 use std::{fs, time::Instant};
 
@@ -9,28 +10,28 @@ const TICKS: f64 = 100.0;
 
 /// Processor time from some moment on.
 pub(super) struct Cores {
-    daemon: u32,
+    processes: Vec<(&'static str, u32)>,
     began: Instant,
     used: Used,
 }
 
 /// Seconds of processor time.
-#[derive(Clone, Copy)]
 struct Used {
-    daemon: f64,
+    /// Of each of the other processes.
+    processes: Vec<f64>,
     ours: f64,
     receivers: f64,
 }
 
 impl Used {
-    fn now(daemon: u32) -> Self {
+    fn now(processes: &[(&'static str, u32)]) -> Self {
         let threads = fs::read_dir("/proc/self/task").expect("threads of this process");
         let threads = threads.filter_map(|entry| Some(entry.ok()?.path()));
         // A thread may end between the list and the look.
         let receivers =
             threads.filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == THREAD));
         Self {
-            daemon: seconds(&format!("/proc/{daemon}/stat")),
+            processes: processes.iter().map(|(_, process)| seconds(&format!("/proc/{process}/stat"))).collect(),
             ours: seconds("/proc/self/stat"),
             receivers: receivers.filter_map(|path| Some(seconds(path.join("stat").to_str()?))).sum(),
         }
@@ -46,17 +47,21 @@ fn seconds(stat: &str) -> f64 {
 }
 
 impl Cores {
-    /// From now on, of this process and the daemon of this process id.
-    pub(super) fn from_now(daemon: u32) -> Self {
-        Self { daemon, began: Instant::now(), used: Used::now(daemon) }
+    /// From now on, of this process and of these, each under its name.
+    pub(super) fn from_now(processes: Vec<(&'static str, u32)>) -> Self {
+        let used = Used::now(&processes);
+        Self { processes, began: Instant::now(), used }
     }
 
     /// How many processors each has kept busy, for a note.
     pub(super) fn note(&self) -> String {
-        let (now, took) = (Used::now(self.daemon), self.began.elapsed().as_secs_f64());
-        let daemon = (now.daemon - self.used.daemon) / took;
+        let (now, took) = (Used::now(&self.processes), self.began.elapsed().as_secs_f64());
         let receivers = (now.receivers - self.used.receivers) / took;
         let load = (now.ours - self.used.ours) / took - receivers;
-        format!("cores: daemon {daemon:.2}, load {load:.2}, receiver {receivers:.2}")
+        let mut note = String::from("cores: ");
+        for ((name, _), (now, before)) in self.processes.iter().zip(now.processes.iter().zip(&self.used.processes)) {
+            note += &format!("{name} {:.2}, ", (now - before) / took);
+        }
+        note + &format!("load {load:.2}, receiver {receivers:.2}")
     }
 }

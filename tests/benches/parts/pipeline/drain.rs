@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::{
     Scale,
-    backlog::{Target, seed},
-    cores::Cores,
+    audience::Audience,
+    backlog::{Standing, Target, seed},
+    ground::Ground,
     grouped,
-    scene::{Audience, Scene},
+    scene::Scene,
 };
 use crate::parts::Row;
 
@@ -27,43 +28,56 @@ const BOUND: Duration = Duration::from_secs(90);
 /// How long the plain loop may take: its rate is the same however far it comes.
 const PLAIN_BOUND: Duration = Duration::from_secs(5);
 
-/// Rows of the drain and of the plain loop.
+/// Rows of the drain over both stores, and of the plain loop.
 pub(crate) async fn drain(scale: &Scale) -> Vec<Row> {
-    let mut scene = Scene::new().await;
-    let audience = Audience::well();
-    let project = scene.project("drained").await;
-    let url = format!("{}/drained", audience.receiver.url());
-    let customer = scene.endpoint(project, &url, json!({ "max_in_flight": AT_ONCE })).await;
-    scene.change(customer, "pause").await;
-    scene.daemon.stop().await;
-    seed(&scene.database(), &[Target::of(customer)], scale.backlog).await;
-    scene.start().await;
-
-    let cores = Cores::from_now(scene.daemon.process.id());
-    let began = Instant::now();
-    scene.change(customer, "resume").await;
-    let all = audience.until_arrived(scale.backlog as u64, BOUND).await;
-    let (took, arrived) = (began.elapsed(), audience.arrived());
-    let drained = arrived as f64 / took.as_secs_f64();
-    let cores = cores.note();
-    let unfinished = if all { String::new() } else { format!("; only {arrived} arrived within {BOUND:?}") };
-    drop(scene);
+    let over_sqlite = drained(Ground::File, scale).await;
     let plain = plain_loop(scale.plain_loop).await;
+    let over_mongodb = drained(Ground::mongodb().await, scale).await;
+    let row = |drained: Drained| {
+        let note = format!("{:.2} x the plain loop; {}", drained.per_second / plain, drained.note);
+        Row::more(drained.what, "/s", drained.per_second, (4_000.0, 8_000.0), note)
+    };
     vec![
-        Row::more(
-            format!("drain of {} to one fast receiver, {AT_ONCE} at once", grouped(scale.backlog)),
-            "/s",
-            drained,
-            (4_000.0, 8_000.0),
-            format!("{:.1} s; {:.2} x the plain loop; {cores}{unfinished}", took.as_secs_f64(), drained / plain),
-        ),
+        row(over_sqlite),
         Row::told(
             "plain loop: insert a row, send, update the row",
             "/s",
             plain,
             "rusqlite with synchronous=FULL, one kept connection, one event after the other".to_owned(),
         ),
+        row(over_mongodb).without_bounds(),
     ]
+}
+
+/// How fast it went.
+struct Drained {
+    what: String,
+    per_second: f64,
+    note: String,
+}
+
+async fn drained(ground: Ground, scale: &Scale) -> Drained {
+    let (backlog, said) = (ground.counts(scale).backlog, ground.said());
+    let mut scene = Scene::over(ground).await;
+    let audience = Audience::well();
+    let project = scene.project("drained").await;
+    let url = format!("{}/drained", audience.receiver.url());
+    let customer = scene.endpoint(project, &url, json!({ "max_in_flight": AT_ONCE })).await;
+    scene.change(customer, "pause").await;
+    scene.stop().await;
+    seed(&scene.store().await, &[Target::of(customer)], backlog, Standing::Due).await;
+    scene.start().await;
+
+    let (cores, began) = (scene.cores(), Instant::now());
+    scene.change(customer, "resume").await;
+    let all = audience.until_arrived(backlog as u64, BOUND).await;
+    let (took, arrived) = (began.elapsed(), audience.arrived());
+    let unfinished = if all { String::new() } else { format!("; only {arrived} arrived within {BOUND:?}") };
+    Drained {
+        what: format!("drain of {} to one fast receiver, {AT_ONCE} at once{said}", grouped(backlog)),
+        per_second: arrived as f64 / took.as_secs_f64(),
+        note: format!("{:.1} s; {}{unfinished}", took.as_secs_f64(), cores.note()),
+    }
 }
 
 /// Turns in a second of the loop that one would write first: a row, its request to the same kind of receiver, its new

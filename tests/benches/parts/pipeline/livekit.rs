@@ -10,10 +10,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use pulse_tests::livekit_sender::{HttpPost, Post, Tried};
+use pulse_tests::livekit_sender::{Post, Tried};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use super::spread::Spread;
 
 /// The rooms that are open, by their names.
 type Rooms = Arc<Mutex<HashMap<String, Open>>>;
@@ -75,7 +77,7 @@ impl LiveKit {
 /// Posts webhooks, and lets what they tell happen when they are posted: for senders that wait for answers, whose events
 /// have no moment of their own.
 pub(super) struct Happening {
-    pub(super) post: HttpPost,
+    pub(super) post: Spread,
     pub(super) livekit: LiveKit,
 }
 

@@ -1,7 +1,7 @@
 //! Very many deliveries that wait: what the daemon needs of memory while it sends some of them, and how long taking some
 //! out of the queue takes when nobody else is at the store.
 
-use std::{path::Path, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use pulse_core::{
     deliver::{
@@ -13,7 +13,7 @@ use pulse_core::{
     model::delivery::Delivery,
     parts::MIN_LEASE,
     repo::{Document as _, deliveries::Deliveries, endpoints::Endpoints, events::Events},
-    store::{Batch, CommitMode, Outcome},
+    store::{Batch, CommitMode, Outcome, SharedStore},
     time::{Clock as _, SystemClock},
 };
 use pulse_tests::latency::Latencies;
@@ -21,10 +21,10 @@ use serde_json::json;
 
 use super::{
     Scale,
-    backlog::{Target, open, seed},
-    cores::Cores,
+    audience::Audience,
+    backlog::{Standing, Target, seed},
     grouped,
-    scene::{Audience, Scene},
+    scene::Scene,
 };
 use crate::parts::{
     Row,
@@ -49,23 +49,23 @@ pub(crate) async fn memory(scale: &Scale) -> Vec<Row> {
         }
         targets.push(Target { project, endpoints: ids.into() });
     }
-    scene.daemon.stop().await;
+    scene.stop().await;
     let began = Instant::now();
-    seed(&scene.database(), &targets, events).await;
+    seed(&scene.store().await, &targets, events, Standing::Due).await;
     let seeded = began.elapsed().as_secs_f64();
 
     scene.start().await;
-    let process = scene.daemon.process.id();
-    let cores = Cores::from_now(process);
+    let process = scene.daemon().process.id();
+    let cores = scene.cores();
     tokio::time::sleep(scale.sending).await;
     let (peak, now, sent) = (resident_at_most(process), resident(process), audience.arrived());
     let cores = cores.note();
-    scene.daemon.kill().await;
+    scene.daemon().kill().await;
 
     let pending = projects * endpoints * events;
     let what = format!("{} deliveries wait for {} endpoints", grouped(pending), grouped(projects * endpoints));
     let ids: Vec<EndpointId> = targets.iter().flat_map(|target| target.endpoints.iter().copied()).collect();
-    let Claims { whole, looks } = claims(&scene.database(), &ids, scale.claims).await;
+    let Claims { whole, looks } = claims(&scene.store().await, &ids, scale.claims).await;
     vec![
         Row::less(
             format!("{what}: memory, at most"),
@@ -98,9 +98,9 @@ struct Claims {
 
 /// What the dispatcher reads and writes for a claim, in its order, one claim after the other, at endpoints in an order that no
 /// cache likes. It has the tenant in a cache.
-async fn claims(database: &Path, endpoints: &[EndpointId], count: usize) -> Claims {
-    let store = open(database).await;
-    let (reads, deliveries, events) = (Endpoints(store.clone()), Deliveries(store.clone()), Events(store.clone()));
+async fn claims(store: &SharedStore, endpoints: &[EndpointId], count: usize) -> Claims {
+    let (reads, deliveries, events) =
+        (Endpoints(Arc::clone(store)), Deliveries(Arc::clone(store)), Events(Arc::clone(store)));
     let (clock, entropy, schedule) = (SystemClock::new(), SystemEntropy::default(), Schedule::default());
     let mut claims = Claims { whole: Latencies::default(), looks: Latencies::default() };
     for n in 0..count {

@@ -13,9 +13,10 @@ use serde_json::json;
 
 use super::{
     Scale,
-    backlog::{Target, seed},
+    audience::{Audience, tell},
+    backlog::{Standing, Target, seed},
     grouped,
-    scene::{Audience, Customer, Scene, patient, rooms, story, tell},
+    scene::{Customer, Scene, patient, rooms, story},
 };
 use crate::parts::{Row, median};
 
@@ -94,9 +95,9 @@ impl Side {
                 Some(hanging)
             }
         };
-        scene.daemon.stop().await;
+        scene.stop().await;
         if let Some(hanging) = hanging {
-            seed(&scene.database(), &[Target::of(hanging)], scale.hanging).await;
+            seed(&scene.store().await, &[Target::of(hanging)], scale.hanging, Standing::Due).await;
         }
         Self { scene, audience, customer, hanging }
     }
@@ -122,7 +123,7 @@ impl Side {
             self.hang("pause").await;
         }
         // Whoever hangs would keep an orderly end waiting.
-        self.scene.daemon.kill().await;
+        self.scene.daemon().kill().await;
         run
     }
 

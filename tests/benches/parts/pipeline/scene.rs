@@ -1,72 +1,99 @@
-//! What every part needs: a daemon as it is shipped, customers with endpoints, a load that is told and followed to the
-//! customers' servers.
+//! What every part needs: daemons as they are shipped, customers with endpoints, and who tells the daemons of their rooms.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, future::join_all, stream};
 use pulse_core::{
     id::{EndpointId, ProjectId},
+    store::SharedStore,
     time::{Clock as _, SystemClock},
 };
 use pulse_tests::{
     daemon::{Client, Daemon, DaemonOptions},
-    latency::{Departures, Latencies},
-    livekit_sender::{
-        ApiKey, HttpPost, LiveKitSender, Load, Manner, Outcome, Pace, Post, Report, Story, Webhook,
-        correlation_of_delivery,
-    },
-    receiver::{Action, Behaviour, Receiver, ReceiverOptions},
+    livekit_sender::{ApiKey, LiveKitSender, Manner, Story, Webhook},
+    receiver::Receiver,
     temporary_folder,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tempfile::TempDir;
 
 use super::{
     cores::Cores,
+    ground::Ground,
     livekit::{Happening, LiveKit},
+    spread::Spread,
 };
 
 /// LiveKit's key, and its secret.
 const KEY: (&str, &str) = ("APIbench", "a-secret-of-the-livekit-in-the-benchmarks");
-/// How long the last answers, and the last deliveries, may take after the load.
-const LAST: Duration = Duration::from_secs(60);
-/// The pause between two looks at counters.
-const LOOK: Duration = Duration::from_millis(20);
 
-/// A daemon in a folder of its own, and its LiveKit.
+/// A daemon, or several that share a store, each in a folder of its own, and their LiveKit.
 pub(super) struct Scene {
-    pub(super) daemon: Daemon,
+    pub(super) daemons: Vec<Daemon>,
     pub(super) livekit: LiveKit,
+    ground: Ground,
     options: DaemonOptions,
-    folder: tempfile::TempDir,
+    folders: Vec<TempDir>,
 }
 
 impl Scene {
-    /// A daemon over an empty store. Its log is quiet, as that of the other benchmarks is.
+    /// A daemon over an empty store in a file.
     pub(super) async fn new() -> Self {
+        Self::over(Ground::File).await
+    }
+
+    /// A daemon over this store, which is empty.
+    pub(super) async fn over(ground: Ground) -> Self {
+        Self::of(1, ground, &[]).await
+    }
+
+    /// So many daemons over this store, which is empty, with these settings beside the usual ones. Their log is quiet, as
+    /// that of the other benchmarks is.
+    pub(super) async fn of(daemons: usize, ground: Ground, settings: &[(&str, String)]) -> Self {
         let livekit = LiveKit::start().await;
-        let options = DaemonOptions::new()
+        let options = ground
+            .options()
             .env("LIVEKIT_HOST", &livekit.url)
             .env("LIVEKIT_API_KEY", KEY.0)
             .env("LIVEKIT_API_SECRET", KEY.1)
             .env("PULSE_LOG", "warn");
-        let folder = temporary_folder("bench");
-        let daemon = Daemon::start_in(folder.path(), options.clone()).await;
-        Self { daemon, livekit, options, folder }
+        let options = settings.iter().fold(options, |options, (name, value)| options.env(name, value));
+        let folders = (0..daemons).map(|_| temporary_folder("bench")).collect();
+        let mut scene = Self { daemons: Vec::new(), livekit, ground, options, folders };
+        scene.start().await;
+        scene
     }
 
-    /// Starts the daemon that has ended.
+    /// Starts the daemons, which do not run, one after the other.
     pub(super) async fn start(&mut self) {
-        self.daemon = Daemon::start_in(self.folder.path(), self.options.clone()).await;
+        let starting = stream::iter(&self.folders);
+        self.daemons = starting.then(|folder| Daemon::start_in(folder.path(), self.options.clone())).collect().await;
+    }
+
+    /// Ends the daemons in order.
+    pub(super) async fn stop(&self) {
+        join_all(self.daemons.iter().map(Daemon::stop)).await;
+    }
+
+    /// The daemon, or the first of them.
+    pub(super) fn daemon(&self) -> &Daemon {
+        &self.daemons[0]
     }
 
     /// The operator.
     pub(super) fn client(&self) -> Client {
-        self.daemon.client()
+        self.daemon().client()
     }
 
-    /// The database.
-    pub(super) fn database(&self) -> PathBuf {
-        self.folder.path().join("pulse-data/pulse.db")
+    /// The store; no daemon may run when it is a file.
+    pub(super) async fn store(&self) -> SharedStore {
+        self.ground.open(self.folders[0].path()).await
+    }
+
+    /// Looks at the processors from now on.
+    pub(super) fn cores(&self) -> Cores {
+        let daemons = self.daemons.iter().map(|daemon| ("daemon", daemon.process.id()));
+        Cores::from_now(daemons.chain(self.ground.process().map(|process| ("mongod", process))).collect())
     }
 
     /// A project of an organization without limits.
@@ -104,8 +131,8 @@ impl Scene {
         crowd
     }
 
-    /// A sender over so many connections to the daemon, for events that each have their moment.
-    pub(super) fn sender(&self, connections: usize, manner: Manner) -> LiveKitSender {
+    /// A sender over so many connections, for events that each have their moment.
+    pub(super) fn sender(&self, connections: usize, manner: Manner) -> LiveKitSender<Spread> {
         LiveKitSender::over(self.post(connections, &manner), key(), manner, Arc::new(SystemClock::new()))
     }
 
@@ -116,8 +143,10 @@ impl Scene {
         LiveKitSender::over(post, key(), manner, Arc::new(SystemClock::new()))
     }
 
-    fn post(&self, connections: usize, manner: &Manner) -> HttpPost {
-        HttpPost::to(&format!("{}/v1/webhooks/livekit", self.daemon.url), connections, manner.answer_within)
+    fn post(&self, connections: usize, manner: &Manner) -> Spread {
+        let doors: Vec<String> =
+            self.daemons.iter().map(|daemon| format!("{}/v1/webhooks/livekit", daemon.url)).collect();
+        Spread::over(&doors, connections, manner.answer_within)
     }
 
     /// The events, which happen in LiveKit when they are taken.
@@ -128,12 +157,21 @@ impl Scene {
 
     /// One of the daemon's own figures, over all of its labels.
     pub(super) async fn metric(&self, name: &str) -> f64 {
-        let text = self.client().get("/metrics").await.text;
-        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        let values = text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        // Not `sum`, whose sum of nothing is written `-0`.
-        values.fold(0.0, |sum, value| sum + value)
+        figure(self.daemon(), name).await
     }
+
+    /// The same of each of the daemons.
+    pub(super) async fn metrics(&self, name: &str) -> Vec<f64> {
+        join_all(self.daemons.iter().map(|daemon| figure(daemon, name))).await
+    }
+}
+
+async fn figure(daemon: &Daemon, name: &str) -> f64 {
+    let text = daemon.client().get("/metrics").await.text;
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values = text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    // Not `sum`, whose sum of nothing is written `-0`.
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 fn key() -> ApiKey {
@@ -161,93 +199,4 @@ pub(super) fn rooms(crowd: &[Customer], rooms: usize) -> Vec<String> {
 pub(super) fn story(seed: u64, rooms: Vec<String>, participants: usize, per_second: u32) -> Story {
     let step = Duration::from_secs(1) / per_second;
     Story::new(seed, rooms, participants, SystemClock::new().now(), step)
-}
-
-/// A receiver of a load, and when its events set out.
-pub(super) struct Audience {
-    pub(super) receiver: Receiver,
-    departures: Arc<Departures>,
-}
-
-impl Audience {
-    /// One that behaves so.
-    pub(super) fn new(behaviour: impl Into<Behaviour>) -> Self {
-        let departures = Arc::new(Departures::default());
-        let options = ReceiverOptions::new().counting();
-        let options = options.correlate(&departures, |received| correlation_of_delivery(&received.body));
-        Self { receiver: Receiver::start_with(options, behaviour), departures }
-    }
-
-    /// One with which all is well.
-    pub(super) fn well() -> Self {
-        Self::new(Action::ok())
-    }
-
-    /// Deliveries that have arrived, each counted once.
-    pub(super) fn arrived(&self) -> u64 {
-        let counts = self.receiver.counts();
-        counts.succeeded - counts.duplicates
-    }
-
-    /// Waits until so many have arrived in all; whether they have within the bound.
-    pub(super) async fn until_arrived(&self, deliveries: u64, bound: Duration) -> bool {
-        let arrived = async {
-            while self.arrived() < deliveries {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(bound, arrived).await.is_ok()
-    }
-}
-
-/// What came of a load.
-pub(super) struct Told {
-    /// What the sender was told, joined with what arrived.
-    pub(super) report: Report,
-    /// From the moment for which an event was due to its first arrival.
-    pub(super) end_to_end: Latencies,
-    /// Events that were not acknowledged, or not delivered where that was awaited.
-    pub(super) lost: u64,
-    /// Who used the processors.
-    pub(super) cores: String,
-}
-
-/// Sends events at this pace, waits until each has met its fate and what was acknowledged has arrived (or a minute is
-/// over), and says how it went. `delivered` says whether deliveries are awaited.
-pub(super) async fn tell<P: Post>(
-    scene: &Scene,
-    sender: LiveKitSender<P>,
-    audience: &Audience,
-    pace: Pace,
-    events: impl Iterator<Item = Webhook>,
-    delivered: bool,
-) -> Told {
-    let arrived = audience.arrived();
-    let cores = Cores::from_now(scene.daemon.process.id());
-    let load = Load { sender, pace, departures: Some(Arc::clone(&audience.departures)) };
-    let began = load.run(events).await;
-    let sent = pace.events();
-    let outcomes = settled(&load.sender, sent).await;
-    let cores = cores.note();
-    let acknowledged = Report::join(&outcomes, &HashMap::new(), began).acknowledged;
-    if delivered {
-        audience.until_arrived(arrived + acknowledged, LAST).await;
-    }
-    let report = Report::join(&outcomes, &audience.receiver.deliveries(None), began);
-    let lost = if delivered { sent - report.delivered } else { sent - report.acknowledged };
-    Told { report, end_to_end: audience.receiver.take_latencies(), lost, cores }
-}
-
-/// The outcomes of all webhooks, or after a while of those that have met their fate.
-async fn settled<P: Post>(sender: &LiveKitSender<P>, sent: u64) -> Vec<Outcome> {
-    let bound = LAST + Duration::from_secs(sent / 1_000);
-    match tokio::time::timeout(bound, sender.settled(bound * 2)).await {
-        Ok(outcomes) => outcomes,
-        Err(_) => sender.outcomes(),
-    }
-}
-
-/// The first arrival at the receiver since a moment.
-pub(super) fn first_arrival(receiver: &Receiver, since: Instant) -> Option<Instant> {
-    receiver.tallies().into_iter().map(|(_, _, tally)| tally.last).filter(|at| *at >= since).min()
 }

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::{
     Scale,
-    backlog::{Target, seed},
+    audience::{Audience, first_arrival},
+    backlog::{Standing, Target, seed},
     grouped,
-    scene::{Audience, Customer, Scene, first_arrival, patient, rooms, story},
+    scene::{Customer, Scene, patient, rooms, story},
 };
 use crate::parts::{Row, median};
 
@@ -71,11 +72,11 @@ async fn end(scene: &Scene, crowd: &[Customer], scale: &Scale, seed: u64, hangin
         hanging.wait_until("a request is not answered", FIRST, |counts| counts.requests > 0).await;
     }
     let began = Instant::now();
-    scene.daemon.process.signal(Signal::TERM);
-    let status = scene.daemon.process.exited(BOUND).await;
+    scene.daemon().process.signal(Signal::TERM);
+    let status = scene.daemon().process.exited(BOUND).await;
     let took = began.elapsed().as_secs_f64();
     told.abort();
-    assert_eq!(status.code(), Some(0), "{}", scene.daemon.process.log_tail());
+    assert_eq!(status.code(), Some(0), "{}", scene.daemon().process.log_tail());
     took
 }
 
@@ -87,8 +88,8 @@ async fn starts(scale: &Scale) -> Row {
     let customer = scene.endpoint(project, &format!("{}/waiting", audience.receiver.url()), json!({})).await;
     let mut took = Vec::new();
     for _ in 0..scale.ends {
-        scene.daemon.kill().await;
-        seed(&scene.database(), &[Target::of(customer)], scale.waiting).await;
+        scene.daemon().kill().await;
+        seed(&scene.store().await, &[Target::of(customer)], scale.waiting, Standing::Due).await;
         let (began, before) = (tokio::time::Instant::now(), audience.receiver.counts().requests);
         scene.start().await;
         audience.receiver.wait_until("a delivery", FIRST, move |counts| counts.requests > before).await;

@@ -26,18 +26,18 @@ pub(crate) async fn streams(scale: &Scale) -> Vec<Row> {
     let (readers, (rate, lasting)) = (scale.readers, scale.watched);
     let scene = Scene::new().await;
     let project = scene.project("watched").await;
-    let process = scene.daemon.process.id();
+    let process = scene.daemon().process.id();
     trigger(&scene, project).await;
     tokio::time::sleep(SETTLE).await;
     let before = resident(process);
     let took = Arc::new(Mutex::new(Vec::new()));
     let request = format!(
         "GET /v1/events/stream?project_id={project} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-        scene.daemon.admin_token
+        scene.daemon().admin_token
     );
     let mut reading = Vec::with_capacity(readers);
     for n in 0..readers {
-        let mut stream = TcpStream::connect(scene.daemon.address()).await.expect("connects");
+        let mut stream = TcpStream::connect(scene.daemon().address()).await.expect("connects");
         stream.write_all(request.as_bytes()).await.expect("asks");
         let took = (n % LOOKS == 0).then(|| Arc::clone(&took));
         reading.push(tokio::spawn(read(stream, took)));

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+    options::ClientOptions,
+};
 use pulse_core::{
     error::Code,
     store::{
@@ -18,7 +23,10 @@ use pulse_core::{
         testing::sample::{audit, past},
     },
 };
-use pulse_tests::{peers::mongo::Mongo, process::Signal};
+use pulse_tests::{
+    peers::mongo::Mongo,
+    process::{READY, Signal},
+};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -255,4 +263,33 @@ async fn daemons_append_to_one_log_at_once() {
         seqs.extend(told);
     }
     assert_eq!(seqs, (1..=64).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_process_stands_still_does_not_keep_its_documents_from_the_others() {
+    // With the rights that the documents ask for, and no more.
+    let mongo = Mongo::guarded("pulse", "the-password-of-pulse", &["readWrite", "dbAdmin"]).await;
+    let uri = mongo.uri("pulse");
+    let store = prepared(MongoOptions::new(&uri)).await;
+    let mut batch = Batch::new();
+    batch.insert(&META, "wanted", json!({}));
+    store.commit(batch, CommitMode::Apply).await.expect("commits");
+
+    // As a daemon does that is killed between two statements.
+    let mut options = ClientOptions::parse(&uri).await.expect("a connection string");
+    options.app_name = Some(MongoOptions::new(&uri).app_name);
+    let other = Client::with_options(options).expect("a client");
+    let mut session = other.start_session().await.expect("a session");
+    session.start_transaction().await.expect("begins");
+    let documents = other.default_database().expect("a database").collection::<Document>("meta");
+    let change = doc! { "$set": { "stuck": true } };
+    documents.update_one(doc! { "_id": "wanted" }, change).session(&mut session).await.expect("locks it");
+
+    let write = async || {
+        store.tend().await.expect("tends");
+        let batch = Batch { writes: vec![increment("wanted")], ..Batch::new() };
+        matches!(store.commit(batch, CommitMode::Apply).await, Ok(Outcome::Committed { .. })).then_some(())
+    };
+    mongo.process().until("the others can write it", READY, write).await;
+    session.commit_transaction().await.expect_err("it was ended");
 }

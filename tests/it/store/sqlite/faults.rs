@@ -27,7 +27,7 @@ async fn fill_the_disk(path: &Path) {
     let store = open(path).await;
     put(&store, |batch| _ = batch.insert(&META, "before", json!({}))).await;
     let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
-    limit(Some(512 * 1024));
+    limit(Some(1024 * 1024));
     let large = |batch: &mut Batch| _ = batch.insert(&META, fresh_id(), json!({ "text": "x".repeat(50_000) }));
     let mut kept = 1;
     let refused = loop {

@@ -136,3 +136,22 @@ pub async fn all_conditions_hold_at_once(store: &SharedStore) {
         Scan { filter, order: Order::Ascending, limit: 1, ..Scan::new(&ORGANIZATIONS, "living_name", vec![]) };
     assert_eq!(ids(store, by_name).await, ["org_2", "org_4"]);
 }
+
+pub async fn any_of_several_conditions_is_enough(store: &SharedStore) {
+    values(store, &[json!("ab"), json!("ac"), json!("b"), json!(["b"]), json!(7), Value::Null]).await;
+    put(store, &META, "absent", json!({ "g": "b" })).await;
+    let found = async |conditions: &[Condition]| matching(store, &META, Condition::Any(conditions.to_vec())).await;
+    let (begins, is) = (Condition::Prefix("f", "a".to_owned()), Condition::Eq("f", json!("b")));
+    assert_eq!(found(&[begins.clone(), is.clone()]).await, ["0", "1", "2"]);
+    assert_eq!(found(&[is.clone(), is.clone()]).await, ["2"], "once, whatever it meets twice");
+    assert_eq!(found(&[is.clone(), Condition::Eq("g", json!("b"))]).await, ["2", "absent"], "of several fields");
+    assert_eq!(found(&[Condition::Contains("f", json!("b")), Condition::In("f", vec![json!(7)])]).await, ["3", "4"]);
+    assert_eq!(found(&[Condition::Eq("f", Value::Null)]).await, ["5", "absent"]);
+    let nested = Condition::Any(vec![is, Condition::Any(Vec::new())]);
+    assert_eq!(found(&[nested, begins.clone()]).await, ["0", "1", "2"]);
+    assert_eq!(found(&[]).await, [""; 0], "none of none is met");
+    let both =
+        vec![Condition::Any(vec![begins, Condition::Eq("f", json!(7))]), Condition::Prefix("f", "ac".to_owned())];
+    let scan = Scan { filter: both, order: Order::Ascending, limit: 1, ..primary(&META) };
+    assert_eq!(ids(store, scan).await, ["1"], "beside another condition, on pages");
+}

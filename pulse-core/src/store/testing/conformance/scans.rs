@@ -6,7 +6,7 @@ use super::steps::{commit, ids, page, primary, put, walk};
 use crate::{
     error::Code,
     store::{
-        Collection, Order, Position, Scan, SharedStore,
+        Collection, Condition, Order, Position, Scan, SharedStore, Stored,
         schema::{API_KEYS, AUDIT, JOBS, META, ORGANIZATIONS, PRIMARY, PROJECTS, USAGE_METRICS},
         testing::sample::{api_key, audit, job, organization, past, project, usage},
     },
@@ -184,6 +184,30 @@ pub async fn a_list_index_sorts_by_the_fields_after_the_list(store: &SharedStore
     assert_eq!(ids(store, Scan { limit: 2, ..of_b.clone() }).await, ["aud_1", "aud_3", "aud_2"]);
     let range = Scan { from: Some(json!(past(2))), to: Some(json!(past(3))), ..of_b };
     assert_eq!(ids(store, range).await, ["aud_3"]);
+}
+
+pub async fn a_list_of_ids_has_the_rows_of_the_list_without_their_documents(store: &SharedStore) {
+    for id in ["prj_2", "prj_4", "prj_1", "prj_3"] {
+        put(store, &PROJECTS, id, project("org_1", id)).await;
+    }
+    put(store, &PROJECTS, "prj_0", project("org_0", "Other")).await;
+    let whole = Scan::new(&PROJECTS, "org", vec![json!("org_1")]);
+    let range = Scan { from: Some(json!("prj_2")), to: Some(json!("prj_4")), ..whole.clone() };
+    for scan in [whole.clone(), range, Scan { limit: 1, order: Order::Ascending, ..whole }, primary(&PROJECTS)] {
+        let (rows, pages) = walk(store, scan.clone()).await;
+        let (without, the_same) = walk(store, Scan { ids: true, ..scan.clone() }).await;
+        let expected: Vec<Stored> =
+            rows.into_iter().map(|row| Stored { version: 0, doc: Value::Null, ..row }).collect();
+        assert_eq!((without, the_same), (expected, pages), "{scan:?}");
+    }
+    let filter = vec![Condition::Eq("name", json!("prj_1"))];
+    for needs_documents in
+        [Scan { filter, ..primary(&PROJECTS) }, Scan::new(&JOBS, "due", vec![]), Scan::new(&PROJECTS, "org", vec![])]
+    {
+        let refused =
+            store.scan(Scan { ids: true, ..needs_documents }).await.expect_err("there is more to it than ids");
+        assert_eq!(refused.code(), Code::Internal);
+    }
 }
 
 pub async fn a_count_stops_at_its_cap(store: &SharedStore) {

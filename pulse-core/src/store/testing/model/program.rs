@@ -135,6 +135,10 @@ pub(super) struct Listing {
     pub(super) from: Option<u8>,
     pub(super) to: Option<u8>,
     pub(super) filter: Vec<(u8, u8)>,
+    /// Whether one condition of the filter is enough.
+    pub(super) any: bool,
+    /// Whether ids are enough, where they can be had alone.
+    pub(super) ids: bool,
     pub(super) descending: bool,
     pub(super) limit: usize,
 }
@@ -193,14 +197,16 @@ fn contents() -> impl Strategy<Value = Content> {
 fn listings() -> impl Strategy<Value = Listing> {
     let bound = || option::weighted(0.3, any::<u8>());
     let place = (any::<u8>(), 0usize..4, any::<u8>(), bound(), bound());
-    (place, vec(any::<(u8, u8)>(), 0..3), any::<bool>(), 1usize..5).prop_map(
-        |((index, fixed, at, from, to), filter, descending, limit)| Listing {
+    (place, vec(any::<(u8, u8)>(), 0..3), any::<[bool; 3]>(), 1usize..5).prop_map(
+        |((index, fixed, at, from, to), filter, [any, ids, descending], limit)| Listing {
             index,
             fixed,
             at,
             from,
             to,
             filter,
+            any,
+            ids,
             descending,
             limit,
         },

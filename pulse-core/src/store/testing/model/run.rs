@@ -104,8 +104,12 @@ async fn scan_of(listing: &Listing, model: &MemoryStore) -> Scan {
         std::mem::swap(&mut scan.from, &mut scan.to);
     }
     scan.filter = listing.filter.iter().map(|(field, pick)| condition(collection, *field, *pick)).collect();
+    if listing.any && !scan.filter.is_empty() {
+        scan.filter = vec![Condition::Any(scan.filter)];
+    }
     scan.order = if listing.descending { Order::Descending } else { Order::Ascending };
     scan.limit = listing.limit;
+    scan.ids = listing.ids && check::scan(&Scan { ids: true, ..scan.clone() }).is_ok();
     scan
 }
 
