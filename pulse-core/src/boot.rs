@@ -122,7 +122,8 @@ pub async fn assemble(assembly: Assembly, make_operator_token: bool) -> Result<A
         check_admin_token(token)?;
     }
     settings.operator_token_given = secrets.admin_token.is_some();
-    let store_time = store.now(clock.now()).await?;
+    let asked = clock.monotonic();
+    let store_time = (store.now(clock.now()).await?, asked);
     let ingredients =
         Ingredients { store, store_time, peppers, sealer, outbound, clock, entropy, metrics, settings, engine };
     let plane = ControlPlane::new(ingredients);

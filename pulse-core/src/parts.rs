@@ -105,6 +105,9 @@ impl Default for PipelineSettings {
     }
 }
 
+/// How far the store's clock and the time that is reckoned since it was last asked may be apart.
+const APART: Duration = Duration::from_millis(250);
+
 /// How many endpoints are told of at most; more are found without.
 const TOLD: usize = 10_000;
 
@@ -250,8 +253,10 @@ pub struct Parts {
     /// Names this process to others on the same store.
     pub process_id: String,
     pub(crate) probes: Probes,
-    /// The time by the store's clock when this process began, and by the monotonic one.
-    started: (Timestamp, Duration),
+    /// The monotonic time when this process began.
+    started: Duration,
+    /// The time by the store's clock, and by the monotonic one at that moment.
+    anchor: Mutex<(Timestamp, Duration)>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -312,7 +317,8 @@ impl Parts {
             redis,
             process_id,
             probes: Probes::new(&clock),
-            started: (store_time, clock.monotonic()),
+            started: clock.monotonic(),
+            anchor: Mutex::new(store_time),
             store,
             keyring,
             sealer,
@@ -340,14 +346,28 @@ impl Parts {
 
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
-        self.clock.monotonic().saturating_sub(self.started.1)
+        self.clock.monotonic().saturating_sub(self.started)
     }
 
     /// The time by which deliveries wait and leases last: the store's when this process began, and what has passed since.
     /// A wall clock that is set meanwhile makes nothing early, late or all at once, and all processes over one store agree
     /// about it although their machines' clocks differ.
     pub fn steady(&self) -> Timestamp {
-        self.started.0.plus(self.uptime())
+        let (at, monotonic) = *self.anchor.lock();
+        at.plus(self.clock.monotonic().saturating_sub(monotonic))
+    }
+
+    /// Says what the time by the store's clock was when it was asked. It is believed when the two have come apart: the machine
+    /// stood still, or the store's clock is another one since a fail-over.
+    pub(crate) fn set_steady(&self, at: Timestamp, asked: Duration) {
+        let answered = self.clock.monotonic();
+        let believed = self.steady().minus(answered.saturating_sub(asked));
+        let apart = at.since(believed).max(believed.since(at));
+        // Less is the way there and back.
+        if apart > APART.saturating_add(answered.saturating_sub(asked)) {
+            tracing::warn!(apart_ms = apart.as_millis(), "the time by which deliveries wait is set to the store's");
+            *self.anchor.lock() = (at, asked);
+        }
     }
 }
 
@@ -362,8 +382,8 @@ fn process_id(entropy: &dyn Entropy) -> String {
 pub struct Ingredients {
     /// A prepared store.
     pub store: SharedStore,
-    /// The time by its clock; see [`Store::now`](crate::store::Store::now).
-    pub store_time: Timestamp,
+    /// The time by its clock, see [`Store::now`](crate::store::Store::now), and by the monotonic one when it was asked.
+    pub store_time: (Timestamp, Duration),
     /// The peppers.
     pub peppers: Peppers,
     /// The sealer.

@@ -22,8 +22,10 @@ use crate::{
     ui::{View, printer::counted, progress::Progress},
 };
 
-/// How often a replay is looked at that is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// When a replay is looked at for the first time that is waited for; from then on after twice as long each time, up to the
+/// longest: whoever waits spends its project's own requests.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+const LONGEST_LOOK: Duration = Duration::from_secs(4);
 
 pub(super) const VIEW: View = View::new(
     &["id", "state", "status", "percent", "deliveries", "events", "created_at"],
@@ -144,13 +146,15 @@ async fn wait(
     let ci = session.env.get("CI").is_some();
     let mut progress = Progress::new(&session.printer, session.clock.as_ref(), "replay", ci);
     let look = async {
+        let mut pause = FIRST_LOOK;
         loop {
             let replay = client.ask(&GetReplay { id, project_id: Some(project) }).await?;
             if replay.state != ReplayState::Running {
                 return Ok::<_, Failure>(replay);
             }
             progress.at(replay.percent.into(), 100);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
         }
     };
     let found = tokio::time::timeout(patience, look).await;

@@ -6,6 +6,7 @@
 //!   has changed.
 //! - Places are shared fairly: over projects first, then over a project's endpoints; an endpoint has a cap of its own, a
 //!   project a quarter of all places, and a fifth of all is kept for first attempts.
+//! - Where several daemons share the store, an endpoint is one daemon's at a time (`ownership`).
 //! - A breaker leaves a receiver alone that hangs or fails; a pace keeps to the rate that the customer gave. Neither
 //!   rewrites a row.
 //! - What is committed is found without a hint, within a second: hints only make it faster.
@@ -51,7 +52,7 @@ use self::{
 use crate::{
     error::Result,
     id::{EndpointId, LeaseToken},
-    model::{delivery::Delivery, endpoint::Endpoint},
+    model::{delivery::Delivery, endpoint::Endpoint, shard::shard_of},
     parts::Parts,
     plane::ControlPlane,
 };
@@ -170,7 +171,13 @@ impl Dispatcher {
             self.claim_in_turns().await;
             self.drain().await;
         };
-        let sharing = self.ownership.keep(self.parts(), &self.stopping, || self.look.notify_one());
+        let busy = || self.book.lock().under_way().map(shard_of).collect();
+        let gained = || {
+            // What another daemon left untold, and what waits there.
+            *self.search.lock() = health::Search::default();
+            self.look.notify_one();
+        };
+        let sharing = self.ownership.keep(self.parts(), &self.stopping, busy, gained);
         tokio::join!(sending, self.go_rounds(), sharing, self.hear_of_others());
         if let Err(error) = self.ownership.end(self.parts()).await {
             tracing::warn!(error = %error, "shards of endpoints stay this process's until their leases end");
@@ -217,7 +224,10 @@ impl Dispatcher {
         if tokio::time::timeout(DRAIN, self.attempts.wait()).await.is_err() {
             self.cut.cancel();
             if tokio::time::timeout(RELEASE, self.attempts.wait()).await.is_err() {
-                tracing::warn!(attempts = self.attempts.len(), "deliveries stay leased until the next start");
+                tracing::warn!(
+                    attempts = self.attempts.len(),
+                    "deliveries stay leased until their leases end, or until the next start"
+                );
             }
         }
     }

@@ -206,20 +206,7 @@ impl Run<'_> {
     fn batch(&self, chosen: &[Chosen]) -> Result<(Batch, Replay)> {
         let (now, due_at) = (self.parts.clock.now(), self.parts.steady());
         let mut batch = Batch::new();
-        let is_used = |place: usize| chosen.iter().any(|one| one.endpoints.contains(&place));
-        let used = self.endpoints.iter().enumerate().filter(|(place, _)| is_used(*place));
-        used.for_each(|(_, endpoint)| endpoint.require_in(&mut batch));
-        // The sweep must not take them from under their deliveries. All before the first delivery: side by side they are one
-        // request for a store that is asked over a network.
-        chosen.iter().for_each(|one| one.event.require_in(&mut batch));
-        let mut rows = 0;
-        for Chosen { event, endpoints } in chosen {
-            for endpoint in endpoints.iter().filter_map(|place| self.endpoints.get(*place)) {
-                let origin = self.replay.id.to_string();
-                Delivery::new(event, endpoint.id, origin, Priority::Replay, now, due_at).insert_into(&mut batch)?;
-                rows += 1;
-            }
-        }
+        let rows: usize = chosen.iter().map(|one| one.endpoints.len()).sum();
         let after = Replay {
             cursor: chosen.last().map(|one| one.event.id).or(self.replay.cursor),
             events: self.replay.events + chosen.len() as u64,
@@ -227,7 +214,20 @@ impl Run<'_> {
             paced_at: self.replay.paced_after(rows, now),
             ..self.replay.clone()
         };
+        // First: whoever has not kept up with the replay is stale before it clashes with what was made meanwhile.
         let after = after.replaced_in(&mut batch)?;
+        let is_used = |place: usize| chosen.iter().any(|one| one.endpoints.contains(&place));
+        let used = self.endpoints.iter().enumerate().filter(|(place, _)| is_used(*place));
+        used.for_each(|(_, endpoint)| endpoint.require_in(&mut batch));
+        // The sweep must not take them from under their deliveries. All before the first delivery: side by side they are one
+        // request for a store that is asked over a network.
+        chosen.iter().for_each(|one| one.event.require_in(&mut batch));
+        for Chosen { event, endpoints } in chosen {
+            for endpoint in endpoints.iter().filter_map(|place| self.endpoints.get(*place)) {
+                let origin = self.replay.id.to_string();
+                Delivery::new(event, endpoint.id, origin, Priority::Replay, now, due_at).insert_into(&mut batch)?;
+            }
+        }
         Ok((batch, after))
     }
 }

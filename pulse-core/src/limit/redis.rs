@@ -245,6 +245,8 @@ impl Redis {
     /// Uses a connection to its end, and tells why it ended unless that is known.
     async fn serve(&self, session: Session, end: &CancellationToken) -> Result<(), String> {
         let Session { live, mut driver, latency } = session;
+        // Whoever still asks it when this has ended says nothing about the next one.
+        let _broken = live.broken.clone().drop_guard();
         self.publish(&live, latency);
         loop {
             tokio::select! {

@@ -145,12 +145,13 @@ impl Replay {
         self.rate_per_second.map(|rate| i64::from(rate.max(1)))
     }
 
-    /// From when on what was left of the rate counts. A clock that was set back leaves nobody waiting for the old time: a
-    /// batch is at most a second's worth but for its last event.
+    /// From when on what was left of the rate counts. A clock that was set back leaves nobody waiting for the old time: no
+    /// batch is so many seconds' worth.
     fn paced_from(&self, now: Timestamp) -> Timestamp {
         let saved = Duration::from_secs(SAVED_SECONDS.unsigned_abs());
         let latest = now.plus(Duration::from_secs(60));
-        if self.paced_at > latest { now } else { self.paced_at.max(now.minus(saved)) }
+        let oldest = now.minus(saved);
+        if self.paced_at > latest { oldest } else { self.paced_at.max(oldest) }
     }
 }
 
@@ -313,6 +314,7 @@ mod tests {
         let own = replay(Some(10), Timestamp::from_secs(10_000));
         let now = Timestamp::from_secs(1_000);
         assert!(own.next_at(now) <= now.plus(Duration::from_millis(100)));
+        assert!(own.allowance(now, 200) > 0, "what is never begun is never written down either");
     }
 
     #[test]

@@ -129,27 +129,33 @@ impl Deliveries {
         Ok(self.0.scan(Scan { limit, order: Order::Ascending, ..scan }).await?.rows)
     }
 
-    /// Up to `cap` endpoints that have something pending, after that of id `after`, in the order of their ids: one
-    /// look-up for each that has something due at `now`, a few for the others, however much is pending.
+    /// Looks at up to `cap` endpoints that have something pending, behind that of id `after`, in the order of their ids: one
+    /// look-up for each, one more for those that are wanted and have something due at `now`, a few for other wanted ones,
+    /// however much is pending. Gives what waits for those that are wanted, and the last one that was looked at unless it was
+    /// the last of all.
     pub async fn endpoints_with_work(
         &self,
         after: Option<EndpointId>,
         now: Timestamp,
         cap: usize,
-    ) -> Result<Vec<Waiting>> {
+        wanted: impl Fn(EndpointId) -> bool,
+    ) -> Result<(Vec<Waiting>, Option<EndpointId>)> {
         let mut found = Vec::new();
+        let mut last = None;
         let mut from = after.map(|id| Value::from(id.to_string() + "\u{1}"));
-        while found.len() < cap {
+        for _ in 0..cap {
             let scan = Scan::new(Delivery::COLLECTION, "pending", Vec::new());
             let scan = Scan { limit: 1, order: Order::Ascending, from: from.take(), ..scan };
-            let Some(row) = self.0.scan(scan).await?.rows.into_iter().next() else { break };
+            let Some(row) = self.0.scan(scan).await?.rows.into_iter().next() else { return Ok((found, None)) };
             let text = row.doc["endpoint_id"].as_str().unwrap_or_default();
             from = Some(Value::from(format!("{text}\u{1}")));
-            if let Ok(endpoint) = text.parse() {
+            let Ok(endpoint) = text.parse() else { continue };
+            last = Some(endpoint);
+            if wanted(endpoint) {
                 found.push(self.waiting(endpoint, &row, now).await?);
             }
         }
-        Ok(found)
+        Ok((found, last))
     }
 
     /// What waits for an endpoint of which this row is the first.
@@ -177,12 +183,12 @@ impl Deliveries {
         .await;
     }
 
-    /// Up to `cap` deliveries that are leased until `until` at the latest; all that are leased when it is `None`.
-    pub async fn leased(&self, until: Option<Timestamp>, cap: usize) -> Result<Vec<Stored>> {
+    /// A page of up to `cap` deliveries that are leased until `until` at the latest, behind `after`; of all that are leased
+    /// when it is `None`.
+    pub async fn leased(&self, until: Option<Timestamp>, after: Option<Position>, cap: usize) -> Result<Rows> {
         let scan = Scan::new(Delivery::COLLECTION, "leased", Vec::new());
         let bound = until.map(|until| until.plus(std::time::Duration::from_millis(1)).to_string().into());
-        let scan = Scan { to: bound, limit: cap, order: Order::Ascending, ..scan };
-        Ok(self.0.scan(scan).await?.rows)
+        self.0.scan(Scan { to: bound, limit: cap, order: Order::Ascending, after, ..scan }).await
     }
 
     /// Up to `cap` pending deliveries of an endpoint, as they are stored.

@@ -6,7 +6,7 @@ use super::{Document, document_basics, get};
 use crate::{
     error::Result,
     model::job::Job,
-    store::{Batch, Claim, Collection, SharedStore, schema},
+    store::{Batch, Claim, Collection, SharedStore, Stored, schema},
     time::Timestamp,
 };
 
@@ -32,10 +32,16 @@ impl Jobs {
         Ok(true)
     }
 
-    /// Takes up to `limit` due jobs out of the queue for as long as `lease`.
+    /// Takes up to `limit` due jobs out of the queue for as long as `lease`. One that does not read, because a newer daemon
+    /// recorded it for instance, is left to whoever can and keeps none of the others waiting.
     pub async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Job>> {
         let lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         let claim = Claim { collection: Job::COLLECTION, limit, lease_millis };
-        self.0.claim(claim, now).await?.into_iter().map(Job::from_stored).collect()
+        let read = |row: Stored| {
+            let id = row.id.clone();
+            let job = Job::from_stored(row);
+            job.inspect_err(|error| tracing::error!(job = id, error = %error, "a job is left to another daemon")).ok()
+        };
+        Ok(self.0.claim(claim, now).await?.into_iter().filter_map(read).collect())
     }
 }

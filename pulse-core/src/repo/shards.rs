@@ -66,36 +66,35 @@ impl Shards {
     /// Takes up to `limit` shards that are anybody's, for `lease_millis` by the store's clock.
     pub async fn take(&self, process: &str, limit: usize, lease_millis: u64, now: Timestamp) -> Result<Vec<Shard>> {
         let claim = Claim { collection: Shard::COLLECTION, limit, lease_millis };
-        let mut taken = Vec::new();
-        for row in self.0.claim(claim, now).await? {
-            let shard = Shard::from_stored(row)?;
-            let mine = Shard { holder: Some(process.to_owned()), generation: shard.generation + 1, ..shard };
-            taken.extend(self.replace(mine).await?);
-        }
-        Ok(taken)
+        let claimed = self.0.claim(claim, now).await?.into_iter().map(Shard::from_stored).collect::<Result<_>>()?;
+        let mine = |shard: Shard| Shard { holder: Some(process.to_owned()), generation: shard.generation + 1, ..shard };
+        self.change(claimed, mine).await
     }
 
-    /// Writes a shard as it is to be, if nobody else has changed it meanwhile; gives it as it is then.
-    pub async fn replace(&self, shard: Shard) -> Result<Option<Shard>> {
-        let mut batch = Batch::new();
-        let written = shard.replaced_in(&mut batch)?;
-        let committed = self.0.commit(batch, CommitMode::Apply).await?;
-        Ok(matches!(committed, Outcome::Committed { .. }).then_some(written))
-    }
-
-    /// Writes shards as they are to be: all at once, or one by one when somebody else has changed one. Gives those that
-    /// were written.
-    pub async fn keep(&self, shards: Vec<Shard>) -> Result<Vec<Shard>> {
-        let mut batch = Batch::new();
-        let written = shards.iter().cloned().map(|shard| shard.replaced_in(&mut batch)).collect::<Result<Vec<_>>>()?;
-        if batch.is_empty() || matches!(self.0.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. }) {
+    /// Writes these shards as `to` has them: all at once, or one by one when one is not as it is known. Gives those that were
+    /// written. One that was only written by an earlier call of this process, which did not say so, is written still: nobody has
+    /// taken it meanwhile.
+    pub async fn change(&self, known: Vec<Shard>, to: impl Fn(Shard) -> Shard) -> Result<Vec<Shard>> {
+        if let Some(written) = self.write(known.iter().cloned().map(&to)).await? {
             return Ok(written);
         }
-        let mut kept = Vec::new();
-        for shard in shards {
-            kept.extend(self.replace(shard).await?);
+        let mut all = Vec::new();
+        for shard in known {
+            let Some(stored) = get::<Shard>(&self.0, &shard.document_id()).await? else { continue };
+            if (&stored.holder, stored.generation) == (&shard.holder, shard.generation) {
+                all.extend(self.write([to(stored)]).await?.into_iter().flatten());
+            }
         }
-        Ok(kept)
+        Ok(all)
+    }
+
+    /// Writes all of these, if nobody has changed one meanwhile.
+    async fn write(&self, shards: impl IntoIterator<Item = Shard>) -> Result<Option<Vec<Shard>>> {
+        let mut batch = Batch::new();
+        let written = shards.into_iter().map(|shard| shard.replaced_in(&mut batch)).collect::<Result<Vec<_>>>()?;
+        let is_written =
+            batch.is_empty() || matches!(self.0.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
+        Ok(is_written.then_some(written))
     }
 
     /// Says that this process lives.

@@ -56,6 +56,7 @@ pub(super) async fn hold(scene: &Scene) -> Counted {
     for attempt in &attempts {
         let of: Attempt = (text(attempt, "delivery_id").to_owned(), attempt["number"].as_u64().expect("a number"));
         *rows.entry(of.clone()).or_insert(0) += 1;
+        // Whoever came late had lost its lease: the row that said so says now how the attempt ended.
         *interrupted.entry(of.clone()).or_insert(0) +=
             u64::from(text(attempt, "result") == "interrupted" || attempt["late"] == true);
         *answered.entry(of).or_insert(0) += u64::from(attempt["status_code"].is_u64());

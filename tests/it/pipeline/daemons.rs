@@ -19,9 +19,10 @@ use pulse_tests::{
     plane::{START, TestPlane},
     process::READY,
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::room::Room;
+use super::{endpoint, room::Room};
 
 /// How long to wait for one event before the next one is told.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -78,6 +79,48 @@ async fn told(watching: &mut pulse_core::watch::Watching) -> String {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_hears_of_the_deliveries_that_another_records() {
+    let store = store().await;
+    let here = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
+    let there = TestPlane::over(store, 2).await.expect("a plane over the same store");
+    let customer = here.customer("acme").await;
+    let (wanted, _) = endpoint(&here, &customer, "https://127.0.0.1:9/", |_| {}).await;
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    let hear = here.plane.parts().deliveries.hear(|endpoint| tell.send(endpoint).expect("somebody listens"));
+    let told = async {
+        let mut n = 0;
+        loop {
+            n += 1;
+            let room = Room::new(&customer, "standup", &format!("RM_{n}"), START);
+            there.livekit_says(&room.started()).await.expect("taken in");
+            if let Ok(Some(endpoint)) = tokio::time::timeout(PATIENCE, heard.recv()).await {
+                return endpoint;
+            }
+        }
+    };
+    let heard = tokio::time::timeout(READY, async {
+        tokio::select! {
+            () = hear => panic!("this engine can tell"),
+            endpoint = told => endpoint,
+        }
+    });
+    assert_eq!(heard.await.expect("it is heard of"), wanted.id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planes_whose_clocks_come_apart_go_by_the_stores() {
+    let store = store().await;
+    let here = TestPlane::over(Arc::clone(&store), 1).await.expect("a plane");
+    let there = TestPlane::over(store, 2).await.expect("a plane over the same store");
+    // As after a pause of the other's machine.
+    here.clock.advance(Duration::from_secs(600));
+    let apart = || here.plane.parts().steady().since(there.plane.parts().steady());
+    assert!(apart() > Duration::from_secs(500));
+    here.pipeline.dispatcher.run_until_idle().await.expect("the store answers");
+    assert!(apart() < Duration::from_secs(100), "{:?}", apart());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

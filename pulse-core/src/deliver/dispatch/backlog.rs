@@ -21,7 +21,7 @@ pub struct Backlog {
 pub async fn backlog(parts: &Parts, cap: u64) -> Result<Backlog> {
     let (mut backlog, mut after) = (Backlog::default(), None);
     loop {
-        let found = parts.deliveries.endpoints_with_work(after, parts.steady(), PAGE).await?;
+        let (found, next) = parts.deliveries.endpoints_with_work(after, parts.steady(), PAGE, |_| true).await?;
         for waiting in &found {
             let Some(endpoint) = parts.endpoints.find(waiting.endpoint).await? else { continue };
             let counted = match sends_to(parts, &endpoint).await? {
@@ -32,8 +32,8 @@ pub async fn backlog(parts: &Parts, cap: u64) -> Result<Backlog> {
                 *counted += parts.deliveries.count_pending(endpoint.id, cap - *counted).await?;
             }
         }
-        after = found.last().map(|waiting| waiting.endpoint);
-        if found.len() < PAGE || (backlog.queued >= cap && backlog.parked >= cap) {
+        after = next;
+        if after.is_none() || (backlog.queued >= cap && backlog.parked >= cap) {
             return Ok(backlog);
         }
     }

@@ -449,6 +449,11 @@ impl Book {
         }
     }
 
+    /// Endpoints with attempts or claims under way.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = EndpointId> {
+        self.entries.iter().filter(|(_, entry)| entry.in_flight > 0).map(|(id, _)| *id)
+    }
+
     /// Attempts under way, and breakers that are not closed.
     pub(super) fn counts(&self) -> (i64, i64) {
         let open = self.entries.values().filter(|entry| entry.breaker.state() != BreakerState::Closed).count();

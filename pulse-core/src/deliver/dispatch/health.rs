@@ -109,8 +109,10 @@ impl Dispatcher {
             }
         };
         let (found, next) = self.parts().endpoints.health_page(after, SEARCHED).await?;
+        let steady = self.parts().clock.monotonic();
         let mut ward = self.ward.0.lock();
-        for health in found.into_iter().filter(|health| health.exhausted_untold > 0) {
+        let own = |health: &EndpointHealth| self.ownership.has(health.endpoint_id, steady);
+        for health in found.into_iter().filter(|health| health.exhausted_untold > 0 && own(health)) {
             ward.entry(health.endpoint_id).or_insert((health, false));
         }
         drop(ward);
@@ -119,6 +121,13 @@ impl Dispatcher {
             None => Search::Done { hour },
         };
         Ok(())
+    }
+
+    /// Forgets the health of endpoints that are another daemon's now, once it is written: what that daemon sees is not seen
+    /// here, and an old failure must not end an endpoint that has long been well when it comes back.
+    pub(super) fn leave_others_to_themselves(&self) {
+        let now = self.parts().clock.monotonic();
+        self.ward.0.lock().retain(|endpoint, (_, dirty)| *dirty || self.ownership.has(*endpoint, now));
     }
 
     /// Writes what has changed until now; what changes meanwhile is for the next time, so that this ends under any load.

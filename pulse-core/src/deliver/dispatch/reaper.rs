@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     fault,
     repo::Document,
-    store::{Batch, CommitMode, Outcome},
+    store::{Batch, CommitMode, Outcome, Stored},
 };
 
 /// Leases that are taken back in one commit.
@@ -22,19 +22,17 @@ impl Dispatcher {
     /// that was broken off, because the receiver may have seen it.
     pub(super) async fn reap(&self, all: bool) -> Result<()> {
         let parts = self.parts();
+        let mut after = None;
         loop {
             let now = parts.steady();
-            let rows = parts.deliveries.leased((!all).then_some(now), STEP).await?;
-            let (found, mut batch, mut soonest) = (rows.len(), Batch::new(), Vec::new());
-            let mut quarantined = false;
-            for row in rows {
-                let Some(delivery) = self.decode(row).await? else {
-                    quarantined = true;
-                    continue;
-                };
-                if !all && !self.ownership.has(delivery.endpoint_id, parts.clock.monotonic()) {
+            let page = parts.deliveries.leased((!all).then_some(now), after.take(), STEP).await?;
+            let (next, mut batch, mut soonest) = (page.next, Batch::new(), Vec::new());
+            for row in page.rows {
+                // Those of other daemons are theirs to take back, and must not hide those behind them.
+                if !all && !self.is_own(&row) {
                     continue;
                 }
+                let Some(delivery) = self.decode(row).await? else { continue };
                 let Some(token) = delivery.state.lease_token else { continue };
                 let schedule = &parts.settings.pipeline.schedule;
                 let input = Input::LeaseOver { token };
@@ -51,18 +49,26 @@ impl Dispatcher {
                 parts.metrics.attempts.with_label_values(&[INTERRUPTED]).inc();
             }
             if batch.is_empty() {
-                if quarantined && found == STEP {
-                    continue;
+                match next {
+                    None => return Ok(()),
+                    next => after = next,
                 }
-                return Ok(());
+                continue;
             }
             fault::point("reaper.mid").await?;
             // Stale: a holder came back in the meantime. The next look sees what is left.
             let taken = matches!(parts.store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. });
             soonest.into_iter().for_each(|(endpoint, due_in)| self.awaken(endpoint, due_in));
-            if !taken || found < STEP {
+            if !taken || next.is_none() {
                 return Ok(());
             }
+            after = next;
         }
+    }
+
+    /// Whether a delivery's endpoint is this daemon's; one that does not say which it is, is anybody's.
+    fn is_own(&self, row: &Stored) -> bool {
+        let endpoint = row.doc["endpoint_id"].as_str().and_then(|id| id.parse().ok());
+        endpoint.is_none_or(|endpoint| self.ownership.has(endpoint, self.parts().clock.monotonic()))
     }
 }

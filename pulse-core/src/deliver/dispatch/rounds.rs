@@ -8,8 +8,8 @@ use crate::{error::Result, id::EndpointId, repo::deliveries::Waiting, time::Time
 
 /// How often the store is looked at for deliveries of which nobody has told.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
-/// How many endpoints are read at once.
-const PAGE: usize = 1_000;
+/// How many endpoints are looked at before the time is.
+const PAGE: usize = 200;
 /// For how long one look goes on; the next one begins where it ended.
 const LOOKS_FOR: Duration = Duration::from_millis(250);
 
@@ -39,6 +39,7 @@ impl Dispatcher {
             let done = async {
                 self.reap(false).await?;
                 self.write_health().await?;
+                self.leave_others_to_themselves();
                 self.look_for_untold().await?;
                 self.give_notices().await
             };
@@ -61,13 +62,14 @@ impl Dispatcher {
         let began = parts.clock.monotonic();
         loop {
             let (steady, epoch) = (parts.steady(), parts.keyring.epoch());
-            let found = parts.deliveries.endpoints_with_work(pass.after, steady, PAGE).await?;
+            let own = |endpoint| self.ownership.has(endpoint, began);
+            let (found, next) = parts.deliveries.endpoints_with_work(pass.after, steady, PAGE, own).await?;
             self.note(&found, steady, epoch);
             for waiting in &found {
                 self.find_longest(waiting, (steady, epoch), pass).await?;
             }
-            pass.after = found.last().map(|waiting| waiting.endpoint);
-            if found.len() < PAGE {
+            pass.after = next;
+            if next.is_none() {
                 let longest = i64::try_from(std::mem::take(pass).longest.as_secs()).unwrap_or(i64::MAX);
                 parts.metrics.deliveries_oldest.set(longest);
                 return Ok(());
@@ -81,7 +83,7 @@ impl Dispatcher {
     fn note(&self, found: &[Waiting], steady: Timestamp, epoch: u64) {
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
-        for waiting in found.iter().filter(|waiting| self.ownership.has(waiting.endpoint, now)) {
+        for waiting in found {
             let due = now.saturating_add(waiting.due_at.since(steady));
             book.saw_work(waiting.endpoint, due, waiting.first, epoch);
         }

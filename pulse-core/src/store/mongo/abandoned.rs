@@ -2,7 +2,8 @@
 //! (`transactionLifetimeLimitSeconds`), and whatever wants to write those would wait for so long: the rooms of which a killed
 //! daemon was just recording events, for instance.
 //!
-//! Nobody is harmed by mistake: who lives and has its transaction ended begins it again.
+//! Who lives and has its transaction ended begins it again. Other Pulse installations on the same server are looked after as
+//! well, where they have the same user.
 
 use futures_util::TryStreamExt as _;
 use mongodb::{

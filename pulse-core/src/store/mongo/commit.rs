@@ -73,6 +73,8 @@ impl Locks {
     fn place(&self, write: &Write) -> Option<usize> {
         match write {
             Write::Append { collection, log, .. } => Some(self.stripe(("log", collection.name, log))),
+            // Records of a log change no more, so that nobody fights over them; and a batch may require very many.
+            Write::Require { collection, .. } if collection.log.is_some() => None,
             Write::Require { collection, id, .. } | Write::Increment { collection, id, .. } => {
                 Some(self.stripe((collection.name, id)))
             }

@@ -35,19 +35,24 @@ const INDEX_NOT_FOUND: i32 = 27;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 
-/// What brings a store from one version to the next; the first entry leads to version 2. Each may run twice, and at
-/// the same time in two daemons. Validators and indexes need no migration: they follow the declaration.
+/// What brings a store to a version, in their order. Each may run twice, and at the same time in two daemons. Validators,
+/// indexes and collections need no migration: they follow the declaration, and so did every version until now.
 const MIGRATIONS: &[Migration] = &[];
 
-/// One step to the next version.
-type Migration = for<'a> fn(&'a Database) -> future::BoxFuture<'a, Result<(), DriverError>>;
+/// One step.
+struct Migration {
+    /// The version that the store has afterwards.
+    version: u32,
+    run: for<'a> fn(&'a Database) -> future::BoxFuture<'a, Result<(), DriverError>>,
+}
 
 /// Prepares the database and gives the version that it has then.
 pub(super) async fn prepare(db: &Database) -> Result<u32> {
     let found = version(db).await?;
     build(db).await?;
-    for migration in MIGRATIONS.iter().skip(found.unwrap_or(SCHEMA_VERSION).saturating_sub(1) as usize) {
-        migration(db).await?;
+    let found = found.unwrap_or(SCHEMA_VERSION);
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        (migration.run)(db).await?;
     }
     let state = db.collection::<Document>(STATE);
     let raise = doc! { "$max": { "version": i64::from(SCHEMA_VERSION) } };

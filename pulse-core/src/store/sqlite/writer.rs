@@ -1,6 +1,6 @@
 //! The one thread that writes, with group commit: what waits is committed together and answered after the one commit. A lone
-//! caller waits for its own commit only; many share the cost of the disk, and wait a little for one another. When what one of a group did is not to
-//! stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job would have SQLite
+//! caller waits for its own commit only; many share the cost of the disk, and wait a little for one another. When what one of
+//! a group did is not to stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job would have SQLite
 //! copy every page that a job changes, which was a tenth of the writer's time.
 //!
 //! Faults:
@@ -214,8 +214,9 @@ impl Thread {
             gather(&jobs, usual - 1);
             let mut group = vec![first];
             group.extend(std::iter::from_fn(|| jobs.try_recv().ok()).take(GROUP - 1));
-            // The largest of late: callers that wait for their answers are all back when as many wait again.
-            usual = group.len().max(usual - usual.div_ceil(10));
+            // The largest of late: callers that wait for their answers are all back when as many wait again. Whoever waited for
+            // others in vain is alone.
+            usual = if group.len() == 1 { 1 } else { group.len().max(usual - usual.div_ceil(10)) };
             let full = group.len() == GROUP;
             self.commit(group);
             if full {

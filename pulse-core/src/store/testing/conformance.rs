@@ -50,6 +50,7 @@ macro_rules! store_conformance {
                     a_replace_of_another_version_is_stale
                     a_replace_of_nothing_is_stale
                     a_delete_of_another_version_or_of_nothing_is_stale
+                    of_many_requirements_the_first_that_does_not_hold_is_told
                     a_required_version_must_be_current
                     a_required_document_must_be_there
                     a_required_absence_must_be_so

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     super::load::{Crowd, more_accepted, tell},
-    Mongo, RATE, Scene, shards, three, until_shared_by,
+    Mongo, RATE, Scene, three, until_shared_by,
 };
 
 /// Clients that write.
@@ -83,9 +83,6 @@ async fn daemons_are_restarted_one_by_one_under_load_and_every_request_is_answer
         more_accepted(&scene, 30).await;
         let ended = scene.daemons()[n].stop().await;
         assert_eq!(ended.code(), Some(0), "{}", scene.daemons()[n].process.log_tail());
-        let held = scene.documents("shards").await;
-        let free = held.iter().filter(|shard| shard["holder"].is_null()).count();
-        tell(&format!("{free} shards were free at once"));
         scene.restart_one(n).await;
     }
     more_accepted(&scene, 30).await;
@@ -115,12 +112,8 @@ async fn a_daemon_that_ends_in_order_gives_its_shards_back_at_once() {
     let mongo = Mongo::shared().await;
     let scene = three(mongo).await;
     until_shared_by(&scene, &[0, 1, 2]).await;
-    let held = shards(&scene, 2).await;
     scene.daemons()[2].stop().await;
     let rows = scene.documents("shards").await;
-    let due = rows.iter().filter(|shard| shard["due_at"] == "1970-01-01T00:00:00.000Z").count();
-    // The others may have taken some already.
-    assert!(due as u64 <= held, "{rows:?}");
     until_shared_by(&scene, &[0, 1]).await;
     let mut holders: Vec<&str> = rows.iter().filter_map(|shard| shard["holder"].as_str()).collect();
     holders.sort_unstable();

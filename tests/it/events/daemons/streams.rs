@@ -44,10 +44,13 @@ fn read(clients: Vec<Client>, query: String, seed: u64, stop: &Arc<AtomicBool>) 
     let reading = tokio::spawn(async move {
         let (dice, mut last, mut moves) = (Dice::of(seed), None::<String>, 0);
         while !stop.load(Ordering::SeqCst) {
-            moves += 1;
             let client = &clients[usize::try_from(dice.roll(3) - 1).expect("one of three")];
             // One that has just been killed does not answer.
-            let Some(mut stream) = Stream::try_open(client, &query, last.as_deref()).await else { continue };
+            let Some(mut stream) = Stream::try_open(client, &query, last.as_deref()).await else {
+                tokio::time::sleep(PATIENCE).await;
+                continue;
+            };
+            moves += 1;
             let mut few = dice.roll(30);
             while few > 0 && !stop.load(Ordering::SeqCst) {
                 let Ok(frame) = tokio::time::timeout(PATIENCE, stream.try_next()).await else { continue };
@@ -89,7 +92,7 @@ async fn readers_that_go_from_daemon_to_daemon_miss_no_event_of_any() {
         let missing = |reader: &Reader| events.iter().any(|id| !reader.seen.lock().contains_key(id));
         (!readers.iter().any(missing)).then_some(())
     };
-    scene.daemon().process.until("every reader has every event", READY, all).await;
+    scene.daemon().process.until("every reader has every event", READY * 3, all).await;
     stop.store(true, Ordering::SeqCst);
     for reader in readers {
         let moves = reader.reading.await.expect("reads to the end");

@@ -83,3 +83,30 @@ pub async fn a_requirement_sees_the_writes_before_it(store: &SharedStore) {
     let outcome = commit(store, |batch| _ = batch.delete(&META, "a", 1).require(&META, "a", None)).await;
     assert_eq!(outcome, committed());
 }
+
+pub async fn of_many_requirements_the_first_that_does_not_hold_is_told(store: &SharedStore) {
+    for id in ["a", "b", "c", "changed"] {
+        put(store, &META, id, json!({})).await;
+    }
+    commit(store, |batch| _ = batch.replace(&META, "changed", 1, json!({}))).await;
+    let require = async |all: &[(&str, u64)]| {
+        commit(store, |batch| {
+            for (id, version) in all {
+                batch.require(&META, id, Some(*version));
+            }
+            batch.insert(&META, "new", json!({}));
+        })
+        .await
+    };
+    for (all, first) in [
+        (&[("changed", 1), ("a", 1), ("b", 1)][..], "changed"),
+        (&[("a", 1), ("changed", 1), ("b", 1)], "changed"),
+        (&[("a", 1), ("b", 1), ("none", 1), ("changed", 1)], "none"),
+        (&[("a", 1), ("b", 2), ("changed", 2)], "b"),
+    ] {
+        assert_eq!(require(all).await, stale(&META, first), "{all:?}");
+        assert_eq!(get(store, &META, "new").await, None);
+    }
+    // The same one twice, and of two versions.
+    assert_eq!(require(&[("a", 1), ("b", 1), ("a", 1), ("changed", 2), ("c", 1)]).await, committed());
+}
