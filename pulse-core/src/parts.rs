@@ -22,7 +22,7 @@ use crate::{
         api_keys::ApiKeys,
         audit::Audit,
         bans::Bans,
-        deliveries::Deliveries,
+        deliveries::{Deliveries, endpoint_of},
         endpoints::Endpoints,
         events::Events,
         idempotency::Idempotency,
@@ -106,7 +106,7 @@ impl Default for PipelineSettings {
 }
 
 /// How far the store's clock and the time that is reckoned since it was last asked may be apart.
-const APART: Duration = Duration::from_millis(250);
+pub(crate) const APART: Duration = Duration::from_millis(250);
 
 /// How many endpoints are told of at most; more are found without.
 const TOLD: usize = 10_000;
@@ -154,7 +154,7 @@ impl Wakes {
             Write::Insert { collection, doc, .. } | Write::Replace { collection, doc, .. }
                 if collection.name == schema::DELIVERIES.name =>
             {
-                doc["endpoint_id"].as_str()?.parse().ok()
+                endpoint_of(doc)
             }
             Write::Insert { collection, id, .. } | Write::Replace { collection, id, .. }
                 if collection.name == schema::ENDPOINTS.name =>
@@ -355,6 +355,12 @@ impl Parts {
     pub fn steady(&self) -> Timestamp {
         let (at, monotonic) = *self.anchor.lock();
         at.plus(self.clock.monotonic().saturating_sub(monotonic))
+    }
+
+    /// The time by which the queue of jobs goes: the store's where daemons share it, else this machine's, also when that is
+    /// set.
+    pub(crate) fn queue_now(&self) -> Timestamp {
+        if self.store.info().is_shared() { self.steady() } else { self.clock.now() }
     }
 
     /// Says what the time by the store's clock was when it was asked. It is believed when the two have come apart: the machine

@@ -3,10 +3,10 @@
 //! The store has no order of commits that every engine could tell, and events are recorded side by side: an id is made a
 //! little before its event is committed. So what is new is found in two ways, and told once:
 //!
-//! - what this process commits is told at its commit , whether or not the caller still waits for it;
-//! - what others commit is told at once where the store can tell, and looked for every second, over the last seconds of ids and from time to time over the
-//!   last half minute, and further back when the store could not be read for longer. Only projects that somebody watches are looked at,
-//!   200 a second, and only what was not told yet is read.
+//! - what this process commits is told at its commit, whether or not the caller still waits for it;
+//! - what others commit is told at once where the store can tell, and looked for every second, over the last seconds of ids
+//!   and from time to time over the last half minute, and further back when the store could not be read for longer. Only
+//!   projects that somebody watches are looked at, 200 a second, and only what was not told yet is read.
 //!
 //! A [`Watching`] that goes on after an event reads the store from half a minute before it, and then joins the live ones without
 //! a gap: at least once, never less. All readers of a project share what is told; each holds a place in a ring and no copy.
@@ -33,6 +33,7 @@ use std::{
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -141,14 +142,15 @@ impl Hub {
             tokio::select! {
                 biased;
                 () = is_turned(false) => {}
-                () = events.hear(|event| self.tell(&event)) => return,
+                () = events.hear(|event| self.watches(event), |event| self.tell(&event)) => return,
             }
         }
     }
 
-    /// Whether anybody watches this project.
-    pub(crate) fn watches(&self, project: ProjectId) -> bool {
-        self.channels.lock().contains_key(&project)
+    /// Whether anybody watches the project of a stored event.
+    pub(crate) fn watches(&self, event: &Value) -> bool {
+        let project = event["project_id"].as_str().and_then(|id| id.parse().ok());
+        project.is_some_and(|project: ProjectId| self.channels.lock().contains_key(&project))
     }
 
     /// How many bytes of events are held for readers now: 64 MiB at most.

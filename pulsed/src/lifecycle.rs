@@ -9,7 +9,7 @@ mod notify;
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use pulse_core::{
-    config::{Settings, StoreLocation, faults_error},
+    config::{Settings, faults_error},
     deliver::dispatch::STOPS_WITHIN,
     error::{Code, Error, Result},
     fault,
@@ -60,8 +60,8 @@ async fn run(invocation: &Invocation, start: Start, log: &Log) -> Result<()> {
     if settings.dev {
         dev::prepare(&plane, &settings, &url).await?;
     }
-    // Over MongoDB, other daemons may hold leases. Before anything is accepted: what is leased from then on is ours.
-    let alone = !matches!(settings.store, StoreLocation::Mongo { .. });
+    // Over a shared store, other daemons may hold leases. Before anything is accepted: what is leased from then on is ours.
+    let alone = !plane.parts().store.info().is_shared();
     pipeline.dispatcher.recover(alone).await;
     pipeline.reconciler.recover(alone);
     let workers = tokio::spawn(worker::run(Arc::clone(&pipeline)));

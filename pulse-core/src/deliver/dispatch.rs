@@ -1,7 +1,7 @@
 //! The dispatcher: sends what is due, each delivery under a lease of its own, and writes down what came of it.
 //!
 //! - A permit comes before a claim: nothing is taken out of the queue that cannot be sent at once.
-//! - Every claim has a token; only its holder ends it. It is committed only while the endpoint is as it was read for it.
+//! - Every claim has a token; only its holder ends it. Nothing is sent to an endpoint as it was before a change that was answered.
 //! - What waits for an endpoint that is not sent to is parked: it takes no place, and is not looked at again until something
 //!   has changed.
 //! - Places are shared fairly: over projects first, then over a project's endpoints; an endpoint has a cap of its own, a
@@ -34,7 +34,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(in crate::deliver) use self::notices::endpoint_it_is_about;
@@ -55,6 +55,8 @@ use crate::{
     model::{delivery::Delivery, endpoint::Endpoint, shard::shard_of},
     parts::Parts,
     plane::ControlPlane,
+    repo::deliveries::{due_at, endpoint_of, is_first},
+    store::Stored,
 };
 
 /// How long attempts under way may go on when the dispatcher stops; what is not done by then is given back.
@@ -63,6 +65,10 @@ const DRAIN: Duration = Duration::from_secs(8);
 const RELEASE: Duration = Duration::from_secs(1);
 /// How long it takes at most from the word to stop until everything is given back.
 pub const STOPS_WITHIN: Duration = DRAIN.saturating_add(RELEASE);
+
+/// How many ends of what is replayed are written down at once. A store that commits together what waits has everybody wait for all of
+/// it: with 64 of a replay in each commit, another project's deliveries took several times as long (`tests/bench "events replay"`).
+const REPLAYS_END: usize = 8;
 
 /// A delivery that is leased to this dispatcher, with everything that sending it takes.
 #[derive(Clone, Debug)]
@@ -98,6 +104,8 @@ pub struct Dispatcher {
     search: Mutex<health::Search>,
     /// Which endpoints are this process's.
     ownership: Ownership,
+    /// For the ends of what is replayed.
+    replays_end: Semaphore,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -124,6 +132,7 @@ impl Dispatcher {
             ward: health::Ward::default(),
             search: Mutex::default(),
             ownership,
+            replays_end: Semaphore::new(REPLAYS_END),
         })
     }
 
@@ -138,12 +147,11 @@ impl Dispatcher {
         if self.stopping.is_cancelled() || !self.ownership.has(endpoint.id, at) {
             return None;
         }
-        self.book.lock().reserve(endpoint, at).then(|| Slot {
-            dispatcher: Arc::clone(self),
-            endpoint: endpoint.id,
-            first: true,
-            used: false,
-        })
+        let is_reserved = self.book.lock().reserve(endpoint, at);
+        let slot =
+            is_reserved.then(|| Slot { dispatcher: Arc::clone(self), endpoint: endpoint.id, first: true, used: false });
+        // Its shard may have been given away before the place was taken.
+        slot.filter(|_| self.ownership.has(endpoint.id, at))
     }
 
     /// Begins the attempt of what is leased and committed.
@@ -188,9 +196,21 @@ impl Dispatcher {
     }
 
     /// Hears at once of what other processes record, where the store can tell; until it is time to stop.
-    async fn hear_of_others(&self) {
-        let hear = self.parts().deliveries.hear(|endpoint| self.have_work(&[endpoint]));
+    async fn hear_of_others(self: &Arc<Self>) {
+        let hear = self.parts().deliveries.hear(|row| self.heard(row));
         self.stopping.run_until_cancelled(hear).await;
+    }
+
+    /// A pending delivery was recorded by whichever process: a first attempt for which a place is free begins without a look
+    /// for it.
+    fn heard(self: &Arc<Self>, row: Stored) {
+        let Some(endpoint) = endpoint_of(&row.doc) else { return };
+        let is_ready = is_first(&row.doc) && due_at(&row.doc).is_none_or(|due_at| due_at <= self.parts().steady());
+        let known = self.prepared.last(endpoint).filter(|_| is_ready);
+        match known.and_then(|known| Some((self.reserve(&known)?, known))) {
+            Some((slot, known)) => drop(self.attempts.spawn(Arc::clone(self).claim_heard(slot, row, known))),
+            None => self.have_work(&[endpoint]),
+        }
     }
 
     /// Makes claims, whenever something may have changed, until it is time to stop.
@@ -297,7 +317,7 @@ impl Drop for Slot {
         if self.used {
             book.give_back(self.endpoint, self.first);
         } else {
-            book.take_back(self.endpoint, self.first);
+            book.take_back(self.endpoint, self.first, self.dispatcher.parts().clock.monotonic());
         }
         drop(book);
         self.dispatcher.wake.notify_one();

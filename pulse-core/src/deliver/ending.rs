@@ -35,7 +35,7 @@ pub async fn cancel_if_gone(parts: &Parts, endpoint: EndpointId) -> Result<()> {
     }
     let mut tries = 0;
     while tries < TRIES {
-        let waiting = parts.deliveries.pending(endpoint, STEP).await?;
+        let waiting = parts.deliveries.pending(endpoint, None, STEP).await?;
         if waiting.is_empty() {
             return Ok(());
         }

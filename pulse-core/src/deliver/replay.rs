@@ -31,22 +31,22 @@ use crate::{
     repo::Document,
     store::{Batch, CommitMode, Outcome},
     time::Timestamp,
+    watch::LATE,
 };
 
 /// Events that are looked at at a time.
 const PAGE: usize = 200;
-/// Deliveries that one commit makes, but for those of its last event.
-const ROWS: usize = 200;
+/// Deliveries that one commit makes, but for those of its last event: a store with one writer has everybody else wait for it, a
+/// few milliseconds for so many.
+const ROWS: usize = 50;
 /// For how long a turn goes on: jobs that wait for a place among those that are done at once get it soon.
 const SLICE: Duration = Duration::from_secs(2);
 /// The longest pause after a commit.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// The shortest pause of a replay with a rate: what it could have made meanwhile is made up for.
+/// The shortest pause of a replay that waits: what it could have made meanwhile is made up for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often what has changed is read anew in one turn.
 const TRIES: usize = 5;
-/// How long after its moment an event may come to light: it is recorded within the time that LiveKit waits for an answer.
-const SETTLES: Duration = Duration::from_secs(5);
 
 /// Goes on with a project's replay for a while; tells whether, and from when on, something is left to do.
 ///
@@ -60,7 +60,7 @@ pub async fn turn(parts: &Parts, project: ProjectId, id: JobId) -> Result<Left> 
             return Ok(left);
         }
     }
-    Ok(Left::More(parts.clock.now()))
+    Ok(Left::More)
 }
 
 /// The same with the replay as it was read; `None` when something has changed since.
@@ -130,8 +130,8 @@ impl Run<'_> {
                 let now = parts.clock.now();
                 let most = self.replay.allowance(now, ROWS);
                 if most == 0 {
-                    let next = self.replay.next_at(now).max(now.plus(LOOK_EVERY));
-                    return self.leave(next).await;
+                    let wait = self.replay.next_at(now).since(now);
+                    return self.leave(Left::Later(wait.max(LOOK_EVERY))).await;
                 }
                 let (batch, rest) = chosen.split_at(fitting(chosen, most));
                 chosen = rest;
@@ -139,19 +139,19 @@ impl Run<'_> {
                     return Ok(None);
                 }
                 if self.is_over() {
-                    return self.leave(parts.clock.now()).await;
+                    return self.leave(Left::More).await;
                 }
             }
             match page.next {
                 Some(next) => (self.replay.cursor, self.unsaved) = (Some(next), true),
                 None if horizon < self.replay.until => {
-                    let settled = self.replay.until.plus(SETTLES);
-                    return self.leave(settled).await;
+                    let wait = self.replay.until.plus(LATE).since(parts.clock.now());
+                    return self.leave(Left::Later(wait.max(LOOK_EVERY))).await;
                 }
                 None => return end(parts, self.replay, ReplayState::Completed, None).await,
             }
             if self.is_over() {
-                return self.leave(parts.clock.now()).await;
+                return self.leave(Left::More).await;
             }
         }
     }
@@ -160,7 +160,7 @@ impl Run<'_> {
     /// not be waited for.
     fn horizon(&self) -> Timestamp {
         match self.replay.status {
-            ReplayStatus::Missing => self.replay.until.min(self.parts.clock.now().minus(SETTLES)),
+            ReplayStatus::Missing => self.replay.until.min(self.parts.clock.now().minus(LATE)),
             ReplayStatus::All | ReplayStatus::Failed => self.replay.until,
         }
     }
@@ -170,7 +170,7 @@ impl Run<'_> {
     }
 
     /// Ends the turn; `None` when the replay has changed.
-    async fn leave(self, next: Timestamp) -> Result<Option<Left>> {
+    async fn leave(self, left: Left) -> Result<Option<Left>> {
         if self.unsaved {
             let mut batch = Batch::new();
             self.replay.replace_in(&mut batch)?;
@@ -178,7 +178,7 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(Left::More(next)))
+        Ok(Some(left))
     }
 
     /// Makes the deliveries of these events, and comes as far as the last of them; tells whether all was as it was read.

@@ -3,6 +3,10 @@
 //!
 //! A chunk that is not spent within [`LIFE`] lapses, so that a quiet process hoards nothing. What lapses was never spent:
 //! it is given back with the next question, as long as the budget has not come back by itself meanwhile.
+//!
+//! Who cannot wait any longer for an answer that is on its way is admitted on account of it, up to a chunk, and beyond that by the
+//! own share. What is owed so is paid from the next answers that leave something over, for a minute: so a slow Redis refuses
+//! nobody, and what it would have refused is a chunk a process at most, beyond the own share.
 
 use std::time::Duration;
 
@@ -57,6 +61,10 @@ pub(super) struct Account {
     /// What those who wait for an answer need together.
     waiting: u32,
     asking: bool,
+    /// What was admitted without having been taken, while an answer was on its way; and until when it is missing in the budget,
+    /// which comes back by itself in a minute.
+    owed: u32,
+    owed_until: u64,
     /// This process' own share, which is charged for everything that is admitted here.
     own: Bucket,
 }
@@ -72,6 +80,8 @@ impl Account {
             refused_until: 0,
             waiting: 0,
             asking: false,
+            owed: 0,
+            owed_until: 0,
             own: Bucket::full(now),
         }
     }
@@ -95,6 +105,23 @@ impl Account {
         Decision { limit: rate.per_minute, ..self.own.decide(share, cost, now, true) }
     }
 
+    /// Decides for a request that can wait no longer, while Redis is there and has not answered yet.
+    pub(super) fn decide_late(&mut self, rate: Rate, share: Rate, cost: u32, now: u64) -> Decision {
+        let due = affordable(rate, cost);
+        let owed = self.owed_at(now).saturating_add(due);
+        let decision = if owed <= chunk(rate) {
+            self.own.charge(share, due, now);
+            self.told(rate, due, now, true)
+        } else {
+            self.decide_alone(rate, share, cost, now)
+        };
+        if decision.allowed {
+            self.owed = owed.min(rate.per_minute);
+            self.owed_until = now.saturating_add(MINUTE);
+        }
+        decision
+    }
+
     /// The question to be asked for a request that nothing at hand decides; `None` when one is on its way.
     pub(super) fn ask(&mut self, rate: Rate, cost: u32, now: u64) -> Option<Ask> {
         if self.asking {
@@ -105,12 +132,11 @@ impl Account {
         let lapsed = std::mem::replace(&mut self.left, left) - left;
         // Exact only while the budget would not have been whole again without the lapsed part.
         let is_owed = now.saturating_add(interval(rate).saturating_mul(u64::from(lapsed))) <= self.full_at;
-        let chunk = (rate.per_minute / CHUNKS).max(1);
         let need = affordable(rate, cost) - left;
         Some(Ask {
             limit: rate.per_minute.max(1),
             need,
-            want: chunk.max(self.waiting.saturating_sub(left)).max(need),
+            want: chunk(rate).max(self.waiting.saturating_sub(left)).max(need).saturating_add(self.owed_at(now)),
             back: if is_owed { lapsed } else { 0 },
         })
     }
@@ -118,10 +144,16 @@ impl Account {
     /// Takes the answer to a question that was asked at `asked`; `None` when there was none.
     pub(super) fn answered(&mut self, ask: Ask, answer: Option<Grant>, asked: u64, now: u64) {
         self.asking = false;
-        let Some(Grant { granted, debt }) = answer else { return };
+        let Some(Grant { granted, debt }) = answer else {
+            // It is away: what was admitted meanwhile was charged to the own share as far as that went, which holds from here on.
+            self.owed = 0;
+            return;
+        };
         self.full_at = now.saturating_add(debt.min(MINUTE));
         if granted > 0 {
-            self.left = self.left_at(now).saturating_add(granted);
+            let paid = self.owed_at(now).min(granted.saturating_sub(self.waiting));
+            self.owed = self.owed_at(now) - paid;
+            self.left = self.left_at(now).saturating_add(granted - paid);
             self.until = asked.saturating_add(u64::try_from(LIFE.as_nanos()).unwrap_or(u64::MAX));
             self.refused = 0;
         } else {
@@ -135,6 +167,10 @@ impl Account {
     /// Counts a request that waits for an answer, or does not any more.
     pub(super) fn waits(&mut self, cost: u32, begins: bool) {
         self.waiting = if begins { self.waiting.saturating_add(cost) } else { self.waiting.saturating_sub(cost) };
+    }
+
+    fn owed_at(&self, now: u64) -> u32 {
+        if now < self.owed_until { self.owed } else { 0 }
     }
 
     fn left_at(&self, now: u64) -> u32 {
@@ -157,6 +193,11 @@ impl Account {
             reset_seconds: seconds(if allowed { debt } else { missing }),
         }
     }
+}
+
+/// How much is taken at a time.
+fn chunk(rate: Rate) -> u32 {
+    (rate.per_minute / CHUNKS).max(1)
 }
 
 #[cfg(test)]

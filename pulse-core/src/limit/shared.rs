@@ -1,11 +1,12 @@
 //! Limits that hold over all daemons together. Redis has each payer's budget; a process takes a chunk of it at a time and
 //! spends that without asking, so most decisions cost what they cost without Redis.
 //!
-//! - No request is refused because of Redis itself, and none waits for it longer than [`BOUND`].
+//! - No request is refused because of Redis itself, and none waits for it longer than [`BOUND`]: what it decided without an
+//!   answer that comes a little later is charged to that answer.
 //! - While Redis cannot be asked, each process admits its share: the limit by the number of daemons that were seen lately.
 //!   What it admitted through Redis before has been charged to that share, so an outage gives nobody a second budget.
-//! - What is admitted is never more than the budget in Redis: chunks are cut from it. What is taken and not spent is missing
-//!   for a second, one chunk a process at most.
+//! - What is admitted is never more than the budget in Redis, from which chunks are cut, but for what was admitted before an answer
+//!   that came too late and was a refusal. What is taken and not spent is missing for a second, one chunk a process at most.
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
@@ -91,7 +92,12 @@ impl<K: Hash + Eq + Clone + fmt::Display> SharedLimiter<K> {
                 return decision;
             }
         }
-        entry.account.lock().decide_alone(rate, share, cost, self.now())
+        let (mut account, now) = (entry.account.lock(), self.now());
+        if self.redis.is_up() {
+            account.decide_late(rate, share, cost, now)
+        } else {
+            account.decide_alone(rate, share, cost, now)
+        }
     }
 
     /// The decision once enough has been fetched; `None` when Redis is away.

@@ -1,5 +1,7 @@
 //! Work that is recorded together with the change that calls for it, and done later by a worker.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -91,8 +93,10 @@ impl JobDetail {
 pub enum Left {
     /// Nothing: the job is done.
     Nothing,
-    /// It goes on at this moment.
-    More(Timestamp),
+    /// It goes on as soon as it has a place again.
+    More,
+    /// It goes on in so long.
+    Later(Duration),
 }
 
 /// A row of the queue.

@@ -145,8 +145,8 @@ impl Replay {
         self.rate_per_second.map(|rate| i64::from(rate.max(1)))
     }
 
-    /// From when on what was left of the rate counts. A clock that was set back leaves nobody waiting for the old time: no
-    /// batch is so many seconds' worth.
+    /// From when on what was left of the rate counts. A clock that was set back leaves nobody waiting for the old time: what
+    /// is used up for longer than a batch can be worth was used up before.
     fn paced_from(&self, now: Timestamp) -> Timestamp {
         let saved = Duration::from_secs(SAVED_SECONDS.unsigned_abs());
         let latest = now.plus(Duration::from_secs(60));

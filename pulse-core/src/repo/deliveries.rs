@@ -3,9 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{Document, document_basics, get, page};
+use super::{
+    Document, document_basics,
+    events::{in_rooms, of_types},
+    get, page,
+};
 use crate::{
-    deliver::state::Status,
+    deliver::{event_filter::EventTypeFilter, state::Status},
     error::Result,
     id::{DeliveryId, EndpointId, EventId, ProjectId},
     media::room::RoomName,
@@ -84,9 +88,28 @@ pub struct Waiting {
     pub first: bool,
 }
 
-/// When a pending row is due. One without a moment that reads is due: whoever claims it finds out.
-fn due_at(row: &Stored, now: Timestamp) -> Timestamp {
-    row.doc["due_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(now)
+/// The endpoint of a delivery as it is stored, also of one that does not decode.
+pub fn endpoint_of(delivery: &Value) -> Option<EndpointId> {
+    delivery["endpoint_id"].as_str()?.parse().ok()
+}
+
+/// Whether its next attempt is a first one.
+pub fn is_first(delivery: &Value) -> bool {
+    priority_of(delivery) == Priority::First.number()
+}
+
+fn priority_of(delivery: &Value) -> i64 {
+    delivery["prio"].as_i64().unwrap_or_default()
+}
+
+/// When a pending delivery is due, as it is stored.
+pub fn due_at(delivery: &Value) -> Option<Timestamp> {
+    delivery["due_at"].as_str()?.parse().ok()
+}
+
+/// The same of a row. One without a moment that reads is due: whoever claims it finds out.
+fn due_or(row: &Stored, now: Timestamp) -> Timestamp {
+    due_at(&row.doc).unwrap_or(now)
 }
 
 /// Reads deliveries.
@@ -103,12 +126,19 @@ impl Deliveries {
     /// first attempts alone when `firsts_only`.
     pub async fn due(&self, endpoint: EndpointId, now: Timestamp, limit: usize, firsts_only: bool) -> Result<Due> {
         let mut due = Due::default();
+        // One more than is wanted tells when the next is due. Mostly that is all that there is.
+        let mut known = self.pending(endpoint, None, limit + 1).await?;
+        let is_all = known.len() <= limit;
         for priority in Priority::ALL {
             let may_take = priority == Priority::First || !firsts_only;
             let left = if may_take { limit - due.rows.len() } else { 0 };
-            // One more than is wanted tells when the next is due.
-            for row in self.first_pending(endpoint, priority, left + 1).await? {
-                let at = due_at(&row, now);
+            let rest = known.iter().position(|row| priority_of(&row.doc) > priority.number()).unwrap_or(known.len());
+            let mut rows: Vec<Stored> = known.drain(..rest).collect();
+            if !is_all && known.is_empty() && rows.len() <= left {
+                rows = self.pending(endpoint, Some(priority), left + 1).await?;
+            }
+            for row in rows {
+                let at = due_or(&row, now);
                 if at > now || due.rows.len() == limit || !may_take {
                     due.note_next(at, priority);
                     break;
@@ -122,9 +152,11 @@ impl Deliveries {
         Ok(due)
     }
 
-    /// Up to `limit` pending deliveries of an endpoint that have this priority, those that are due first.
-    async fn first_pending(&self, endpoint: EndpointId, priority: Priority, limit: usize) -> Result<Vec<Stored>> {
-        let prefix = vec![endpoint.to_string().into(), priority.number().into()];
+    /// Up to `limit` pending deliveries of an endpoint as they are stored, of this priority or of all: the more urgent first,
+    /// and then those that are due first.
+    pub async fn pending(&self, endpoint: EndpointId, priority: Option<Priority>, limit: usize) -> Result<Vec<Stored>> {
+        let mut prefix = vec![endpoint.to_string().into()];
+        prefix.extend(priority.map(|priority| priority.number().into()));
         let scan = Scan::new(Delivery::COLLECTION, "pending", prefix);
         Ok(self.0.scan(Scan { limit, order: Order::Ascending, ..scan }).await?.rows)
     }
@@ -149,7 +181,7 @@ impl Deliveries {
             let Some(row) = self.0.scan(scan).await?.rows.into_iter().next() else { return Ok((found, None)) };
             let text = row.doc["endpoint_id"].as_str().unwrap_or_default();
             from = Some(Value::from(format!("{text}\u{1}")));
-            let Ok(endpoint) = text.parse() else { continue };
+            let Some(endpoint) = endpoint_of(&row.doc) else { continue };
             last = Some(endpoint);
             if wanted(endpoint) {
                 found.push(self.waiting(endpoint, &row, now).await?);
@@ -160,27 +192,24 @@ impl Deliveries {
 
     /// What waits for an endpoint of which this row is the first.
     async fn waiting(&self, endpoint: EndpointId, row: &Stored, now: Timestamp) -> Result<Waiting> {
-        let of_row = row.doc["prio"].as_i64().unwrap_or_default();
-        let mut due = due_at(row, now);
+        let of_row = priority_of(&row.doc);
+        let mut due = due_or(row, now);
         for priority in Priority::ALL.into_iter().filter(|priority| priority.number() > of_row) {
             if due <= now {
                 break;
             }
-            let next = self.first_pending(endpoint, priority, 1).await?;
-            due = next.first().map_or(due, |next| due.min(due_at(next, now)));
+            let next = self.pending(endpoint, Some(priority), 1).await?;
+            due = next.first().map_or(due, |next| due.min(due_or(next, now)));
         }
-        Ok(Waiting { endpoint, due_at: due, first: of_row == Priority::First.number() })
+        Ok(Waiting { endpoint, due_at: due, first: is_first(&row.doc) })
     }
 
-    /// Tells of every endpoint for which somebody has recorded a pending delivery, at once, for as long as it is polled and
-    /// the store can tell.
-    pub async fn hear(&self, each: impl Fn(EndpointId)) {
+    /// Tells of every pending delivery that somebody has recorded, as it is stored: at once, for as long as it is polled and the
+    /// store can tell.
+    pub async fn hear(&self, each: impl Fn(Stored)) {
         let pending = vec![("status", Status::Pending.name().into())];
         let wanted = Inserted { collection: Delivery::COLLECTION, equal: pending };
-        changes::follow(&self.0, &wanted, |row| {
-            row.doc["endpoint_id"].as_str().and_then(|id| id.parse().ok()).into_iter().for_each(&each);
-        })
-        .await;
+        changes::follow(&self.0, &wanted, each).await;
     }
 
     /// A page of up to `cap` deliveries that are leased until `until` at the latest, behind `after`; of all that are leased
@@ -191,17 +220,12 @@ impl Deliveries {
         self.0.scan(Scan { to: bound, limit: cap, order: Order::Ascending, after, ..scan }).await
     }
 
-    /// Up to `cap` pending deliveries of an endpoint, as they are stored.
-    pub async fn pending(&self, endpoint: EndpointId, cap: usize) -> Result<Vec<Stored>> {
-        let scan = Scan::new(Delivery::COLLECTION, "pending", vec![endpoint.to_string().into()]);
-        Ok(self.0.scan(Scan { limit: cap, ..scan }).await?.rows)
-    }
-
-    /// Up to `limit` deliveries to an endpoint of events that were recorded within a span of time, its end included, as they
-    /// are stored; those behind that position, and where the next ones begin.
+    /// Up to `limit` deliveries to an endpoint of events of these types, and in these rooms, that were recorded within a span
+    /// of time, its end included, as they are stored; those behind that position, and where the next ones begin.
     pub async fn of_span(
         &self,
         endpoint: EndpointId,
+        (types, rooms): (&EventTypeFilter, &[RoomName]),
         (first, last): (Timestamp, Timestamp),
         after: Option<Position>,
         limit: usize,
@@ -209,7 +233,9 @@ impl Deliveries {
         // An id begins with the moment of its event.
         let bound = |at: Timestamp| Some(Value::from(DeliveryId::lowest(at).to_string()));
         let (from, to) = (bound(first), bound(last.plus(std::time::Duration::from_millis(1))));
-        let scan = Scan::new(Delivery::COLLECTION, "endpoint", vec![endpoint.to_string().into()]);
+        let mut scan = Scan::new(Delivery::COLLECTION, "endpoint", vec![endpoint.to_string().into()]);
+        scan.filter.extend(of_types("event_type", types));
+        scan.filter.extend(in_rooms(rooms));
         self.0.scan(Scan { order: Order::Ascending, from, to, after, limit, ..scan }).await
     }
 

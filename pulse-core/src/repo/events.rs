@@ -66,19 +66,25 @@ impl EventFilter {
             }
         };
         scan.filter.push(Condition::Eq("project_id", project.to_string().into()));
-        scan.filter.extend(of_types(&self.types));
+        scan.filter.extend(of_types("type", &self.types));
         scan.filter.extend(self.room.as_ref().map(|room| Condition::Eq("room", room.as_str().into())));
         scan
     }
 }
 
-/// The condition that events of these types meet; `None` when all do.
-fn of_types(types: &EventTypeFilter) -> Option<Condition> {
+/// The condition that documents meet whose field of this name has one of these types; `None` when all do.
+pub(super) fn of_types(field: &'static str, types: &EventTypeFilter) -> Option<Condition> {
     let of = |pattern: &EventTypePattern| match pattern.as_str().strip_suffix('*') {
-        Some(start) => Condition::Prefix("type", start.to_owned()),
-        None => Condition::Eq("type", pattern.as_str().into()),
+        Some(start) => Condition::Prefix(field, start.to_owned()),
+        None => Condition::Eq(field, pattern.as_str().into()),
     };
     (!types.is_empty()).then(|| Condition::Any(types.patterns().iter().map(of).collect()))
+}
+
+/// The condition that documents meet of what was in one of these rooms; `None` when all do.
+pub(super) fn in_rooms(rooms: &[RoomName]) -> Option<Condition> {
+    let rooms: Vec<Value> = rooms.iter().map(|room| room.as_str().into()).collect();
+    (!rooms.is_empty()).then_some(Condition::In("room", rooms))
 }
 
 /// Reads events.
@@ -138,9 +144,8 @@ impl Events {
         (scan.order, scan.limit) = (Order::Ascending, limit);
         (scan.from, scan.to) = (bound(from), bound(to));
         scan.after = after.map(|id| Position { key: Vec::new(), id: id.to_string() });
-        scan.filter.extend(of_types(types));
-        let rooms: Vec<Value> = rooms.iter().map(|room| room.as_str().into()).collect();
-        scan.filter.extend((!rooms.is_empty()).then_some(Condition::In("room", rooms)));
+        scan.filter.extend(of_types("type", types));
+        scan.filter.extend(in_rooms(rooms));
         let rows = self.0.scan(scan).await?;
         let next = rows.next.map(|position| position.id.parse()).transpose().map_err(Error::internal)?;
         Ok((rows.rows.into_iter().filter_map(|row| Event::from_stored(row).ok()).collect(), next))
@@ -177,10 +182,16 @@ impl Events {
         }
     }
 
-    /// Tells of every event that somebody has recorded, at once, for as long as it is polled and the store can tell.
-    pub async fn hear(&self, each: impl Fn(Event)) {
-        let wanted = Inserted { collection: Event::COLLECTION, equal: Vec::new() };
-        changes::follow(&self.0, &wanted, |row| readable(vec![row]).into_iter().for_each(&each)).await;
+    /// Tells of every event that somebody has recorded and that is wanted, as it is stored: at once, for as long as it is
+    /// polled and the store can tell.
+    pub async fn hear(&self, is_wanted: impl Fn(&Value) -> bool, each: impl Fn(Event)) {
+        let all = Inserted { collection: Event::COLLECTION, equal: Vec::new() };
+        changes::follow(&self.0, &all, |row| {
+            if is_wanted(&row.doc) {
+                readable(vec![row]).into_iter().for_each(&each);
+            }
+        })
+        .await;
     }
 }
 

@@ -99,9 +99,8 @@ impl Shards {
 
     /// Says that this process lives.
     pub async fn beat(&self, process: &str) -> Result<()> {
-        let id = format!("{MEMBER}{process}");
         let mut batch = Batch::new();
-        match get::<Member>(&self.0, &id).await? {
+        match self.member(process).await? {
             Some(member) => Member { beats: member.beats + 1, ..member }.replace_in(&mut batch)?,
             None => Member { process: process.to_owned(), beats: 1, version: 0 }.insert_into(&mut batch)?,
         }
@@ -109,6 +108,11 @@ impl Shards {
             Outcome::Committed { .. } => Ok(()),
             other => Err(Error::internal(format!("a daemon's own beat was not written: {other:?}"))),
         }
+    }
+
+    /// What a daemon has said, unless it was struck off.
+    pub async fn member(&self, process: &str) -> Result<Option<Member>> {
+        get(&self.0, &format!("{MEMBER}{process}")).await
     }
 
     /// Every daemon that has said that it lives and was not struck off.

@@ -33,8 +33,6 @@ impl Announced {
 
 /// The batch's new events that somebody watches, each with its place among the numbers that the commit allots.
 fn events(batch: &Batch, hub: &Hub) -> Vec<(Stored, Option<usize>)> {
-    let watched =
-        |doc: &Value| doc["project_id"].as_str().and_then(|id| id.parse().ok()).is_some_and(|id| hub.watches(id));
     let (mut found, mut appends) = (Vec::new(), 0);
     for write in &batch.writes {
         let (collection, id, doc, append) = match write {
@@ -45,7 +43,7 @@ fn events(batch: &Batch, hub: &Hub) -> Vec<(Stored, Option<usize>)> {
             }
             _ => continue,
         };
-        if collection.name == schema::EVENTS.name && watched(doc) {
+        if collection.name == schema::EVENTS.name && hub.watches(doc) {
             found.push((Stored { id: id.clone(), version: 1, doc: doc.clone() }, append));
         }
     }

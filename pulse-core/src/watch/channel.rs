@@ -22,6 +22,7 @@ const FAR_EVERY: Duration = Duration::from_secs(10);
 const NEAR: Duration = Duration::from_secs(3);
 /// Ids that are read at once.
 const PAGE: usize = 2_000;
+
 /// What was told, and how far the store was looked at.
 #[derive(Debug)]
 struct Known {

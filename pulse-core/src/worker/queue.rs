@@ -15,10 +15,10 @@ use super::jobs;
 use crate::{
     error::{Code, Error, Result},
     model::job::{Job, JobKind, Left},
+    parts::APART,
     pipeline::Pipeline,
     repo::Document,
     store::{Batch, CommitMode},
-    time::Timestamp,
 };
 
 /// Jobs that are done at once.
@@ -36,8 +36,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 enum Turn {
     Done,
-    /// It goes on then.
-    Again(Timestamp),
+    /// It goes on as soon as it has a place again.
+    Again,
+    /// It goes on in so long.
+    Later(Duration),
     Failed(Error),
     /// Its time was over, or the daemon stops.
     CutOff,
@@ -90,21 +92,23 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
     };
     let result = match ended {
         Turn::Done => "done",
-        Turn::Again(_) => "again",
+        Turn::Again | Turn::Later(_) => "again",
         Turn::Failed(_) => "failed",
         Turn::CutOff => "cut_off",
     };
     parts.metrics.jobs.with_label_values(&[kind, result]).inc();
     let mut batch = Batch::new();
+    let now = parts.queue_now();
+    let at_once = now.minus(APART);
     match ended {
         Turn::Done => drop(batch.delete(Job::COLLECTION, job.document_id(), job.version)),
-        Turn::Again(due_at) => Job { due_at, attempts: 0, ..job }.replace_in(&mut batch)?,
-        Turn::CutOff => Job { due_at: parts.clock.now(), ..job }.replace_in(&mut batch)?,
+        Turn::Again => Job { due_at: at_once, attempts: 0, ..job }.replace_in(&mut batch)?,
+        Turn::Later(wait) => Job { due_at: now.plus(wait), attempts: 0, ..job }.replace_in(&mut batch)?,
+        Turn::CutOff => Job { due_at: at_once, ..job }.replace_in(&mut batch)?,
         Turn::Failed(error) => {
             tracing::warn!(job = %job.id, kind, error = %error, cause = ?error.cause().map(ToString::to_string), "a job failed");
             let pause = Duration::from_secs(1 << job.attempts.clamp(0, 12)).min(MAX_PAUSE);
-            let due_at = parts.clock.now().plus(pause);
-            Job { attempts: job.attempts + 1, due_at, ..job }.replace_in(&mut batch)?;
+            Job { attempts: job.attempts + 1, due_at: now.plus(pause), ..job }.replace_in(&mut batch)?;
         }
     }
     // Stale means that the job was called for anew, or that the lease was over and somebody else has it: it is theirs then.
@@ -118,7 +122,8 @@ async fn limited(stopping: &CancellationToken, work: impl Future<Output = Result
         () = stopping.cancelled() => Turn::CutOff,
         ended = tokio::time::timeout(TIME, work) => match ended {
             Ok(Ok(Left::Nothing)) => Turn::Done,
-            Ok(Ok(Left::More(due_at))) => Turn::Again(due_at),
+            Ok(Ok(Left::More)) => Turn::Again,
+            Ok(Ok(Left::Later(wait))) => Turn::Later(wait),
             Ok(Err(error)) => Turn::Failed(error),
             Err(_) => Turn::CutOff,
         },

@@ -12,6 +12,7 @@ use pulse_core::{
     plane::Answer,
     repo::Document as _,
     store::{Batch, CommitMode, Scan, schema},
+    watch::LATE,
     worker,
 };
 use pulse_tests::plane::{Customer, START, TestPlane, operator};
@@ -78,7 +79,7 @@ impl Stage {
     async fn settle(&self) {
         for _ in 0..2 {
             while worker::do_jobs(&self.t.pipeline).await.expect("works") > 0 {}
-            self.t.advance(Duration::from_secs(8)).await;
+            self.t.advance(LATE + Duration::from_secs(4)).await;
         }
     }
 
@@ -349,10 +350,10 @@ async fn a_replay_that_has_ended_is_forgotten_after_thirty_days_and_goes_with_it
     stage.done(&json!({ "status": "all" })).await;
     let running = stage.start(&json!({ "status": "all", "rate_per_second": 1 })).await.expect("starts");
     worker::do_jobs(&stage.t.pipeline).await.expect("works");
-    stage.t.advance(KEPT - Duration::from_secs(60)).await;
+    stage.t.advance(KEPT - Duration::from_secs(120)).await;
     worker::sweep(&stage.t.plane, &stage.t.pipeline.stopping).await.expect("sweeps");
     assert_eq!(left().await, 2);
-    stage.t.advance(Duration::from_secs(60)).await;
+    stage.t.advance(Duration::from_secs(120)).await;
     worker::sweep(&stage.t.plane, &stage.t.pipeline.stopping).await.expect("sweeps");
     assert_eq!(left().await, 1, "one that has not ended stays");
     let state = stage.one("replays.get", &running["id"]).await.expect("gets");

@@ -65,7 +65,9 @@ impl Kept {
                         return false;
                     }
                 }
-                true
+                // Two looks: what was leased at the first one and pending at the second was in neither.
+                let is_open = |delivery: &Value| delivery["status"] == "pending" || delivery["status"] == "leased";
+                !self.documents("deliveries").await.iter().any(is_open)
             }
         }
     }

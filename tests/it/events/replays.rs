@@ -11,7 +11,7 @@ use super::{
 };
 
 /// More than one commit makes.
-const EVENTS: usize = 230;
+const EVENTS: usize = 70;
 
 /// All rows of a list.
 async fn all(scene: &Scene, path: &str) -> Vec<Value> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use pulse_core::{
-    limit::LIFE,
+    limit::{LIFE, Patience},
     outbound::Outbound,
     time::{ManualClock, Timestamp},
 };
@@ -35,7 +35,8 @@ async fn three_limiters_admit_the_limit_and_not_three_times_it() {
     assert!(other.allowed, "another payer pays for it: {other:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// On one thread: no answer comes in the midst of those who come.
+#[tokio::test]
 async fn those_who_come_at_once_are_asked_for_together() {
     let redis = Redis::start().await;
     let counter = Counter::over(&redis, "one", LONG);
@@ -56,6 +57,29 @@ async fn those_who_come_at_once_are_asked_for_together() {
     assert!(seen.allowed && left.contains(&seen.remaining), "{seen:?}, not {left:?}");
     let refused = other.spend("crowd", 300).await;
     assert!(!refused.allowed && (10..=23).contains(&refused.reset_seconds), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_can_wait_no_longer_is_admitted_and_charged_when_the_answer_comes() {
+    let redis = Redis::start().await;
+    let bound = Duration::from_millis(500);
+    let counter = Counter::over(&redis, "one", bound);
+    counter.until_up().await;
+    // Whoever waited for one limit has no time left for the next.
+    let mut patience = Patience::default();
+    assert!(counter.limiter.spend(&"first", RATE, 1, &mut patience).await.allowed);
+    tokio::time::sleep(bound).await;
+
+    assert!(counter.limiter.spend(&"second", RATE, CHUNK - 1, &mut patience).await.allowed);
+
+    let granted = || counter.series("pulse_redis_chunks_total{result=\"granted\"}");
+    counter.until("the answer has come", || granted() >= 2.0).await;
+    assert!(counter.redis.is_up(), "it was late for one request, and not at all for others");
+    // One is left of the chunk.
+    assert!(counter.spend("second", 1).await.allowed);
+    assert_eq!(granted(), 2.0);
+    assert!(counter.spend("second", 1).await.allowed);
+    assert_eq!(granted(), 3.0, "what was admitted before the answer came was not charged to it");
 }
 
 #[tokio::test]

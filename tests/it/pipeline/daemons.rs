@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use pulse_core::{
     media::{engine::Participant, testing::person},
+    model::endpoint::Endpoint,
     ops::events::WatchEvents,
+    repo::deliveries::endpoint_of,
     store::{
         Scan, SharedStore,
         mongo::{MongoOptions, MongoStore},
@@ -16,18 +18,20 @@ use pulse_core::{
 };
 use pulse_tests::{
     peers::mongo::Mongo,
-    plane::{START, TestPlane},
+    plane::{Customer, START, TestPlane},
     process::READY,
+    receiver::{Action, Receiver},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{endpoint, room::Room};
+use super::{deliver::replace, endpoint, room::Room};
 
 /// How long to wait for one event before the next one is told.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-async fn store() -> SharedStore {
+/// A database of its own.
+pub(super) async fn store() -> SharedStore {
     let mongo = Mongo::shared().await;
     let options = MongoOptions::new(mongo.uri(&mongo.unique_database()));
     Arc::new(MongoStore::connect(options).await.expect("the options are valid"))
@@ -52,22 +56,27 @@ async fn a_reader_hears_of_what_another_daemon_records_without_looking_for_it() 
         let (plane, stop) = (Arc::clone(&here.plane), stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(plane.parts().hear_of_events()).await })
     };
-    let heard = async {
-        let mut n = 0;
-        loop {
-            // The stream of changes tells of what comes after it was opened, which nobody can wait for from here.
-            n += 1;
-            let room = Room::new(&customer, "standup", &format!("RM_{n}"), START);
-            there.livekit_says(&room.started()).await.expect("taken in");
-            if let Ok(envelope) = tokio::time::timeout(PATIENCE, told(&mut watching)).await {
-                return envelope;
-            }
-        }
-    };
-    let envelope = tokio::time::timeout(READY, heard).await.expect("it is heard of");
+    let envelope = until_heard(&there, &customer, "RM", async || told(&mut watching).await).await;
     assert!(envelope.contains(r#""type":"room_started""#), "{envelope}");
     stop.cancel();
     hearing.await.expect("no panic");
+}
+
+/// Lets rooms be opened at the other plane until one of them is heard of here. The stream of changes tells of what comes after
+/// it was opened, which nobody can wait for from here.
+async fn until_heard<T>(there: &TestPlane, customer: &Customer, rooms: &str, mut heard: impl AsyncFnMut() -> T) -> T {
+    let until = async {
+        let mut n = 0;
+        loop {
+            n += 1;
+            let room = Room::new(customer, "standup", &format!("{rooms}_{n}"), START);
+            there.livekit_says(&room.started()).await.expect("taken in");
+            if let Ok(heard) = tokio::time::timeout(PATIENCE, heard()).await {
+                return heard;
+            }
+        }
+    };
+    tokio::time::timeout(READY, until).await.expect("it is heard of")
 }
 
 /// The next event that is told.
@@ -89,25 +98,61 @@ async fn a_daemon_hears_of_the_deliveries_that_another_records() {
     let customer = here.customer("acme").await;
     let (wanted, _) = endpoint(&here, &customer, "https://127.0.0.1:9/", |_| {}).await;
     let (tell, mut heard) = mpsc::unbounded_channel();
-    let hear = here.plane.parts().deliveries.hear(|endpoint| tell.send(endpoint).expect("somebody listens"));
-    let told = async {
-        let mut n = 0;
-        loop {
-            n += 1;
-            let room = Room::new(&customer, "standup", &format!("RM_{n}"), START);
-            there.livekit_says(&room.started()).await.expect("taken in");
-            if let Ok(Some(endpoint)) = tokio::time::timeout(PATIENCE, heard.recv()).await {
-                return endpoint;
+    let hear = here.plane.parts().deliveries.hear(|row| tell.send(endpoint_of(&row.doc)).expect("somebody listens"));
+    let told = until_heard(&there, &customer, "RM", async || heard.recv().await.expect("somebody tells"));
+    tokio::select! {
+        () = hear => panic!("this engine can tell"),
+        endpoint = told => assert_eq!(endpoint, Some(wanted.id)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_daemon_records_is_sent_without_a_look_for_it_and_as_the_endpoint_is_now() {
+    let store = store().await;
+    let blind = Arc::new(FaultyStore::new(Arc::clone(&store)));
+    let here = TestPlane::over(Arc::clone(&blind) as SharedStore, 1).await.expect("a plane");
+    let there = TestPlane::over(Arc::clone(&store), 2).await.expect("a plane over the same store");
+    let customer = here.customer("acme").await;
+    let receiver = Receiver::start(Action::ok());
+    let (old, _) = endpoint(&here, &customer, &format!("{}/old", receiver.url()), |_| {}).await;
+    here.pipeline.dispatcher.recover(false).await;
+    let sending = tokio::spawn(Arc::clone(&here.pipeline.dispatcher).run());
+    // The endpoint is known from the first time on that something is sent to it.
+    for path in ["old", "new", "unseen"] {
+        match path {
+            "new" => {
+                let url = format!("{}/new", receiver.url()).parse().expect("a URL");
+                replace(&there, Endpoint { url, ..old.clone() }).await;
             }
+            "unseen" => (1..1_000).for_each(|nth| {
+                blind.plan(Fault::FailBefore { call: CallKind::Scan, nth });
+            }),
+            _ => {}
         }
-    };
-    let heard = tokio::time::timeout(READY, async {
-        tokio::select! {
-            () = hear => panic!("this engine can tell"),
-            endpoint = told => endpoint,
-        }
-    });
-    assert_eq!(heard.await.expect("it is heard of"), wanted.id);
+        let before = receiver.received().len();
+        let rooms = format!("RM_{path}");
+        until_heard(&there, &customer, &rooms, async || receiver.wait_for(before as u64 + 1, READY).await).await;
+        let is_over = async || {
+            let open = [("pending", vec![old.id.to_string().into()]), ("leased", Vec::new())];
+            for (index, prefix) in open {
+                if store.count(&schema::DELIVERIES, index, &prefix, 1).await.expect("counts") > 0 {
+                    return false;
+                }
+            }
+            true
+        };
+        let over = async {
+            while path != "unseen" && !is_over().await {
+                tokio::time::sleep(PATIENCE).await;
+            }
+        };
+        tokio::time::timeout(READY, over).await.expect("everything is sent");
+        let expected = if path == "old" { "/old" } else { "/new" };
+        let paths: Vec<String> = receiver.received()[before..].iter().map(|one| one.path().to_owned()).collect();
+        assert!(paths.iter().all(|path| path == expected), "{path}: {paths:?}");
+    }
+    here.pipeline.stopping.cancel();
+    sending.await.expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

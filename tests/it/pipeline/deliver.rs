@@ -177,7 +177,7 @@ async fn a_row_that_does_not_decode_is_put_aside_and_delays_nobody() {
     for n in 0..1_000 {
         t.livekit_says(&joined(&t, &customer, n)).await.expect("taken in");
     }
-    let rows = t.plane.parts().deliveries.pending(active.id, 500).await.expect("rows");
+    let rows = t.plane.parts().deliveries.pending(active.id, None, 500).await.expect("rows");
     let mut poison = rows[400].clone();
     poison.doc.as_object_mut().expect("an object").remove("event_type");
     let mut batch = Batch::new();
@@ -302,7 +302,7 @@ async fn a_lease_that_nobody_ends_is_taken_back_with_a_row_that_says_so() {
     let (paused, _) = endpoint(&t, &customer, &receiver.url(), |endpoint| endpoint.state = EndpointState::Paused).await;
     one_event(&t, &customer).await;
     // As a daemon leaves it that was killed: leased by somebody who is not there any more.
-    let row = t.plane.parts().deliveries.pending(paused.id, 1).await.expect("rows").remove(0);
+    let row = t.plane.parts().deliveries.pending(paused.id, None, 1).await.expect("rows").remove(0);
     let mut lost = Delivery::from_stored(row).expect("a delivery");
     lost.state.status = Status::Leased;
     lost.state.lease_token =

@@ -19,7 +19,7 @@ use crate::{
     after_long_help = "What happened in a span of time is sent to the project's endpoints once more, or for the first time, oldest
 first, behind everything else that waits for them. Events are the same to the byte, with the same webhook-id
 and the header pulse-replay. Without --failed, --missing or --all, --failed is meant. See what would be sent
-with --dry-run first: it counts up to 10,000 events.
+with --dry-run first: it counts up to 10,000 events, for two seconds.
 
 The server goes on with a replay when the command has ended. On a terminal the command stays and shows how far
 it is; anywhere else, with --wait. It then ends with 12 when the replay was cancelled or failed, and with 8 when

@@ -402,9 +402,10 @@ impl Book {
     }
 
     /// Gives a place back in which no attempt was made.
-    pub(super) fn take_back(&mut self, id: EndpointId, first: bool) {
+    pub(super) fn take_back(&mut self, id: EndpointId, first: bool, now: Duration) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.pace.give_back(entry.rate, 1);
+            entry.breaker.probe_was_not_made(now);
         }
         self.give_back(id, first);
     }

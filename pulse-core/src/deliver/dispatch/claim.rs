@@ -1,4 +1,8 @@
-//! Taking due deliveries of one endpoint out of the queue, under leases, in one commit.
+//! Taking due deliveries of one endpoint out of the queue, under leases, in one commit. What another process has just recorded
+//! is taken without looking for it.
+//!
+//! The endpoint is read again once the leases are committed, and what is not to be sent to it as it is now is given back: so
+//! nothing is begun for an endpoint as it was before a change that was answered, and a claim writes nothing but its leases.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -23,14 +27,16 @@ use crate::{
     store::{Batch, CommitMode, Outcome, Stored},
 };
 
-/// The result of a delivery whose event cannot be read.
+/// Results of deliveries that were taken and not sent: the event, or the endpoint, cannot be read, or the endpoint has changed.
 const EVENT_UNREADABLE: &str = "event_unreadable";
+const ENDPOINT_UNREADABLE: &str = "endpoint_unreadable";
+const ENDPOINT_CHANGED: &str = "endpoint_changed";
 
 /// What is sent of an event: its number in its session, and its envelope without it.
 type Sent = (Option<u64>, Arc<str>);
 
-/// The same, or what an attempt without it comes to.
-type Read = Result<Sent, AttemptOutcome>;
+/// The same, or what it comes to that it is not sent, and the word for that.
+type Read = Result<Sent, (AttemptOutcome, &'static str)>;
 
 /// Puts a pending delivery under a lease.
 pub(super) fn lease(delivery: &mut Delivery, parts: &Parts) {
@@ -75,14 +81,46 @@ impl Dispatcher {
             let first = pick.firsts_only || is_first(&delivery);
             let slot = Slot { dispatcher: Arc::clone(&self), endpoint: pick.endpoint, first, used: false };
             let Some(endpoint) = &endpoint else { continue };
-            match event {
-                Ok((seq, body)) => {
-                    self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body });
-                }
-                Err(outcome) => self.give_up(slot, delivery, endpoint, outcome).await,
-            }
+            self.begin(slot, delivery, event, endpoint).await;
         }
         self.wake.notify_one();
+    }
+
+    /// Takes a delivery that another process has just recorded, for the place that was kept for it. When that fails, the
+    /// endpoint is looked at a little later.
+    pub(super) async fn claim_heard(self: Arc<Self>, slot: Slot, row: Stored, endpoint: Arc<Endpoint>) {
+        let take = async {
+            if self.stopping.is_cancelled() || !sends_to(self.parts(), &endpoint).await? {
+                // It is parked as anything else that waits.
+                self.awaken(endpoint.id, Duration::ZERO);
+                return Ok(Vec::new());
+            }
+            self.take(vec![row], &endpoint).await
+        };
+        match AssertUnwindSafe(take).catch_unwind().await {
+            Ok(Ok(taken)) => {
+                // None when somebody else was faster.
+                if let Some((delivery, event)) = taken.into_iter().next() {
+                    self.begin(slot, delivery, event, &endpoint).await;
+                }
+            }
+            failed => {
+                let error = failed.ok().and_then(Result::err);
+                tracing::warn!(endpoint = %endpoint.id, ?error, "a claim failed");
+                self.awaken(endpoint.id, rounds::EVERY);
+            }
+        }
+    }
+
+    /// Begins the attempt of what was taken, or gives it back.
+    async fn begin(self: &Arc<Self>, slot: Slot, delivery: Delivery, event: Read, endpoint: &Arc<Endpoint>) {
+        match event {
+            Ok((seq, body)) => self.start(slot, Work { delivery, endpoint: Arc::clone(endpoint), seq, body }),
+            Err((outcome, why)) => {
+                let ended = Ended::without_answer(outcome, why, self.parts().clock.now());
+                self.finish(&delivery, endpoint, &ended).await;
+            }
+        }
     }
 
     async fn try_claim(&self, pick: Pick) -> Result<Claimed> {
@@ -109,7 +147,7 @@ impl Dispatcher {
     }
 
     /// Puts these rows under leases, in one commit; when some of them have changed in the meantime, one by one. Gives
-    /// those that are ours now, with their events, or with what it comes to where one cannot be read: the others go on.
+    /// those that are ours now, with their events, or with what it comes to where one cannot be sent: the others go on.
     async fn take(&self, rows: Vec<Stored>, endpoint: &Endpoint) -> Result<Vec<(Delivery, Read)>> {
         let parts = self.parts();
         let mut leased = Vec::with_capacity(rows.len());
@@ -119,54 +157,75 @@ impl Dispatcher {
                 leased.push(delivery);
             }
         }
-        let ours = match self.commit_leases(&leased, endpoint).await? {
+        let ours = match self.commit_leases(&leased).await? {
             true => leased,
+            false if leased.len() == 1 => Vec::new(),
             false => {
                 let mut ours = Vec::new();
                 for delivery in leased {
-                    if self.commit_leases(std::slice::from_ref(&delivery), endpoint).await? {
+                    if self.commit_leases(std::slice::from_ref(&delivery)).await? {
                         ours.push(delivery);
                     }
                 }
                 ours
             }
         };
-        let mut claimed = Vec::with_capacity(ours.len());
-        let mut last: Option<(EventId, Read)> = None;
-        for mut delivery in ours {
-            delivery.set_version(delivery.version() + 1);
-            let event = match &last {
-                Some((id, event)) if *id == delivery.event_id => event.clone(),
-                _ => self.event(&delivery).await,
-            };
-            last = Some((delivery.event_id, event.clone()));
-            claimed.push((delivery, event));
+        if ours.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(claimed)
+        let (is_as_read, events) = tokio::join!(self.is_as_read(endpoint), self.events(&ours));
+        let claimed = ours.into_iter().zip(events).map(|(mut delivery, event)| {
+            delivery.set_version(delivery.version() + 1);
+            (delivery, is_as_read.and(event))
+        });
+        Ok(claimed.collect())
     }
 
-    /// What is sent of the delivery's event. One that a store does not give out now is there later.
-    async fn event(&self, delivery: &Delivery) -> Read {
-        match self.parts().events.get(delivery.project_id, delivery.event_id).await {
-            Ok(Some(event)) => Ok((event.seq, event.body)),
-            Ok(None) => Err(AttemptOutcome::Fault { sent: false }),
+    /// Whether the endpoint is as it was read before the leases were committed; otherwise, what they come to.
+    async fn is_as_read(&self, read: &Endpoint) -> Result<(), (AttemptOutcome, &'static str)> {
+        match self.parts().endpoints.find(read.id).await {
+            Ok(Some(now)) if now.version == read.version => Ok(()),
+            Ok(_) => {
+                // What is heard for it is not taken for what it was.
+                self.prepared.forget(read.id);
+                Err((AttemptOutcome::Released { sent: false }, ENDPOINT_CHANGED))
+            }
             Err(error) => {
-                tracing::warn!(event = %delivery.event_id, error = %error, "an event cannot be read");
-                let is_away = error.code() == Code::StoreUnavailable;
-                Err(if is_away {
-                    AttemptOutcome::Hindered { sent: false }
-                } else {
-                    AttemptOutcome::Fault { sent: false }
-                })
+                tracing::warn!(endpoint = %read.id, error = %error, "an endpoint cannot be read");
+                Err((AttemptOutcome::Hindered { sent: false }, ENDPOINT_UNREADABLE))
             }
         }
     }
 
-    /// The leases hold only for the endpoint as it was read: one that was paused, changed or deleted since is looked at
-    /// again first.
-    async fn commit_leases(&self, leased: &[Delivery], endpoint: &Endpoint) -> Result<bool> {
+    /// What is sent of the events of these deliveries.
+    async fn events(&self, deliveries: &[Delivery]) -> Vec<Read> {
+        let mut events: Vec<Read> = Vec::with_capacity(deliveries.len());
+        let mut last: Option<EventId> = None;
+        for delivery in deliveries {
+            let event = match events.last() {
+                Some(event) if last == Some(delivery.event_id) => event.clone(),
+                _ => self.event(delivery).await,
+            };
+            last = Some(delivery.event_id);
+            events.push(event);
+        }
+        events
+    }
+
+    /// What is sent of the delivery's event. One that a store does not give out now is there later.
+    async fn event(&self, delivery: &Delivery) -> Read {
+        let outcome = match self.parts().events.get(delivery.project_id, delivery.event_id).await {
+            Ok(Some(event)) => return Ok((event.seq, event.body)),
+            Ok(None) => AttemptOutcome::Fault { sent: false },
+            Err(error) if error.code() == Code::StoreUnavailable => AttemptOutcome::Hindered { sent: false },
+            Err(_) => AttemptOutcome::Fault { sent: false },
+        };
+        tracing::error!(delivery = %delivery.id, event = %delivery.event_id, "a delivery could not be sent: its event cannot be read");
+        Err((outcome, EVENT_UNREADABLE))
+    }
+
+    async fn commit_leases(&self, leased: &[Delivery]) -> Result<bool> {
         let mut batch = Batch::new();
-        endpoint.require_in(&mut batch);
         leased.iter().try_for_each(|delivery| delivery.replace_in(&mut batch))?;
         Ok(matches!(self.parts().store.commit(batch, CommitMode::Apply).await?, Outcome::Committed { .. }))
     }
@@ -177,14 +236,6 @@ impl Dispatcher {
             Ok(delivery) => Ok(Some(delivery)),
             Err(fault) => quarantine(self.parts(), row, &fault.to_string()).await.map(|()| None),
         }
-    }
-
-    /// Ends the attempt of a delivery whose event cannot be read, with what that comes to.
-    async fn give_up(&self, slot: Slot, delivery: Delivery, endpoint: &Endpoint, outcome: AttemptOutcome) {
-        tracing::error!(delivery = %delivery.id, "a delivery could not be sent: its event cannot be read");
-        let ended = Ended::without_answer(outcome, EVENT_UNREADABLE, self.parts().clock.now());
-        self.finish(&delivery, endpoint, &ended).await;
-        drop(slot);
     }
 }
 

@@ -40,7 +40,7 @@ pub fn open_secret(parts: &Parts, id: EndpointId, project: ProjectId, stored: &S
 
 /// An endpoint, ready to be sent to.
 pub(super) struct Prepared {
-    version: u64,
+    endpoint: Arc<Endpoint>,
     pub(super) url: Url,
     /// Newest first, each with the moment at which it stops to sign.
     secrets: Vec<(SigningSecret, Option<Timestamp>)>,
@@ -49,7 +49,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    fn new(parts: &Parts, endpoint: &Endpoint) -> Result<Self> {
+    fn new(parts: &Parts, endpoint: &Arc<Endpoint>) -> Result<Self> {
         let open = |stored: &StoredSecret| -> Result<_> {
             Ok((open_secret(parts, endpoint.id, endpoint.project_id, stored)?, stored.expires_at))
         };
@@ -66,7 +66,7 @@ impl Prepared {
             }
         }
         Ok(Self {
-            version: endpoint.version,
+            endpoint: Arc::clone(endpoint),
             url: endpoint.url.as_str().parse().map_err(Error::internal)?,
             secrets: endpoint.secrets.iter().map(open).collect::<Result<_>>()?,
             headers,
@@ -90,12 +90,22 @@ impl Default for Cache {
 
 impl Cache {
     /// The endpoint, ready as of this very version of it.
-    pub(super) fn of(&self, parts: &Parts, endpoint: &Endpoint) -> Result<Arc<Prepared>> {
-        if let Some(ready) = self.0.get(&endpoint.id).filter(|ready| ready.version == endpoint.version) {
+    pub(super) fn of(&self, parts: &Parts, endpoint: &Arc<Endpoint>) -> Result<Arc<Prepared>> {
+        if let Some(ready) = self.0.get(&endpoint.id).filter(|ready| ready.endpoint.version == endpoint.version) {
             return Ok(ready);
         }
         let ready = Arc::new(Prepared::new(parts, endpoint)?);
         self.0.insert(endpoint.id, Arc::clone(&ready));
         Ok(ready)
+    }
+
+    /// The endpoint as it was when something was sent to it last, unless it was found changed since.
+    pub(super) fn last(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        self.0.get(&id).map(|ready| Arc::clone(&ready.endpoint))
+    }
+
+    /// Takes note of an endpoint that was found changed.
+    pub(super) fn forget(&self, id: EndpointId) {
+        self.0.remove(&id);
     }
 }

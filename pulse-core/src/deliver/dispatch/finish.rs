@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::{
     Dispatcher,
     attempt::{Came, Ended},
@@ -14,7 +16,7 @@ use crate::{
         breaker::Observed,
         ending::cancel_if_gone,
         schedule::Schedule,
-        state::{Effect, Input, Record, Status, Step, Transition, step},
+        state::{AttemptOutcome, Effect, Input, Record, Status, Step, Transition, step},
     },
     error::{Error, Result},
     fault,
@@ -37,6 +39,8 @@ const KEPT_VALUE: usize = 512;
 const SECRET_HEADERS: [&str; 5] = ["set-cookie", "authorization", "proxy-authorization", "www-authenticate", "cookie"];
 /// How often a commit is tried when somebody else has changed the delivery.
 const TRIES: usize = 5;
+/// How long the end of what is replayed waits for others at most.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 /// How long to wait before a commit is tried again that the store could not take.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -44,11 +48,29 @@ impl Dispatcher {
     /// Writes down what came of an attempt, and what it means for its endpoint. Who comes late has nothing to say about that.
     pub(super) async fn finish(&self, delivery: &Delivery, endpoint: &Endpoint, ended: &Ended) {
         let schedule = endpoint.schedule.as_ref().unwrap_or(&self.parts().settings.pipeline.schedule);
+        let turn = self.turn(delivery).await;
         let Some(moved) = self.write_down(delivery, ended, schedule).await else { return };
-        self.count(&moved, ended);
+        drop(turn);
+        if ended.outcome != (AttemptOutcome::Released { sent: false }) {
+            self.count(&moved, ended);
+        }
         self.tell_endpoint(endpoint, &delivery.event_type, ended, &moved).await;
         if let Some(wait) = moved.due_in {
             self.await_next(endpoint, wait).await;
+        }
+    }
+
+    /// What is replayed waits until few others are at it, though not for long: its lease goes on, and so does the time in which a
+    /// daemon ends.
+    async fn turn(&self, delivery: &Delivery) -> Option<SemaphorePermit<'_>> {
+        if delivery.prio != Priority::Replay.number() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => None,
+            turn = self.replays_end.acquire() => turn.ok(),
+            () = tokio::time::sleep(LONGEST_TURN) => None,
         }
     }
 

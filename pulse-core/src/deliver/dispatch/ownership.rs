@@ -7,8 +7,11 @@
 //! - Nothing depends on it for safety: a claim is conditional on the delivery itself, and so is its end. Two daemons that
 //!   both believe to have a shard cost a lost race, never a delivery.
 //! - Each daemon has its share, by the number of those that are seen to live. What one has beyond its share it begins nothing
-//!   in any more, and gives it back once nothing is under way there. One that ends gives back at once what is idle, and the
-//!   rest when it has drained; one that dies loses its shards with its leases.
+//!   in any more, and gives it back as soon as nothing is under way there; whoever has less than its share looks for shards
+//!   every second, so that a shard that changes hands stands empty for a moment only. One that ends gives back at once what is
+//!   idle, and the rest when it has drained; one that dies loses its shards with its leases.
+//! - Whoever begins something takes its place first and asks then whether the shard is still its own; whoever gives a shard
+//!   away says so first and looks then whether anything has a place there.
 //! - A store that one process has alone has no shards: all endpoints are its own.
 
 mod roll;
@@ -19,6 +22,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use self::roll::Roll;
@@ -34,6 +38,8 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(15);
 /// How often that is put off.
 const BEAT: Duration = Duration::from_secs(5);
+/// How often shards are given back that have become idle, and missing ones looked for; a beat is a multiple of it.
+const LOOK: Duration = Duration::from_secs(1);
 /// By how much a daemon takes a shard for lost before it is; and by how much another one is taken for dead before its leases
 /// are over, so that it is at the third beat that was missed.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -70,21 +76,16 @@ pub(super) enum Ownership {
 #[derive(Debug, Default)]
 pub(super) struct State {
     held: HashMap<usize, Held>,
+    /// How many it shall have.
+    share: usize,
     roll: Roll,
     prepared: bool,
 }
 
 impl State {
-    /// Takes out what was leaving before and is idle now, and brings what stays to the share: the idle leave first, and
-    /// those that were to leave stay first. Gives what is to be given back, and how many are missing.
-    fn settle(&mut self, share: usize, busy: &Busy) -> (Vec<Shard>, usize) {
-        let gone: Vec<usize> = self
-            .held
-            .values()
-            .filter(|held| held.leaving)
-            .map(|held| held.shard.number)
-            .filter(|n| !busy.contains(n))
-            .collect();
+    /// Says what is to leave so that the share stays: the idle first, and those that were to leave before.
+    fn settle(&mut self, share: usize, busy: &Busy) {
+        self.share = share;
         let mut numbers: Vec<usize> = self.held.keys().copied().collect();
         // Those that are to stay come last.
         numbers.sort_unstable_by_key(|number| (!self.held[number].leaving, busy.contains(number), *number));
@@ -94,17 +95,23 @@ impl State {
                 held.leaving = place < surplus;
             }
         }
-        let leaves = |held: &Held| held.leaving && gone.contains(&held.shard.number);
-        let left: Vec<usize> = numbers.into_iter().filter(|number| leaves(&self.held[number])).collect();
-        let left = left.iter().filter_map(|number| self.held.remove(number)).map(|held| held.shard).collect();
-        (left, share.saturating_sub(self.held.len()))
     }
 
-    /// Takes out everything that is idle.
-    fn let_go_of_idle(&mut self, busy: &Busy) -> Vec<Shard> {
-        let idle: Vec<usize> = self.held.keys().copied().filter(|number| !busy.contains(number)).collect();
+    /// Says that everything is to leave.
+    fn leave(&mut self) {
+        self.share = 0;
         self.held.values_mut().for_each(|held| held.leaving = true);
-        idle.iter().filter_map(|number| self.held.remove(number)).map(|held| held.shard).collect()
+    }
+
+    /// Takes out what is to leave and is idle, as was seen after it was said to leave.
+    fn let_go(&mut self, busy: &Busy) -> Vec<Shard> {
+        let goes = |number: &usize, held: &mut Held| held.leaving && !busy.contains(number);
+        self.held.extract_if(goes).map(|(_, held)| held.shard).collect()
+    }
+
+    /// How many it has too few.
+    fn missing(&self) -> usize {
+        self.share.saturating_sub(self.held.len())
     }
 }
 
@@ -143,60 +150,71 @@ impl Ownership {
         gained: impl Fn(),
     ) {
         let Self::Shared(state) = self else { return };
-        let mut ticks = tokio::time::interval(BEAT);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beats = ticks(BEAT);
+        let mut looks = ticks(LOOK);
         loop {
-            tokio::select! {
+            let done = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
-            match beat(state, parts, &busy).await {
+                _ = beats.tick() => match beat(state, parts, &busy).await {
+                    Ok(()) => hand_over(state, parts, &busy).await,
+                    Err(error) => Err(error),
+                },
+                _ = looks.tick() => hand_over(state, parts, &busy).await,
+            };
+            match done {
                 Ok(true) => gained(),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(error = %error, "shards of endpoints could not be kept"),
             }
         }
-        if let Err(error) = leave(state, parts, &busy()).await {
+        if let Err(error) = leave(state, parts, &busy).await {
             tracing::warn!(error = %error, "shards of endpoints are given back later");
         }
     }
 
     /// The first beat, before anything is taken in.
     pub(super) async fn begin(&self, parts: &Parts) -> Result<()> {
-        match self {
-            Self::Alone => Ok(()),
-            Self::Shared(state) => beat(state, parts, &Busy::new).await.map(drop),
-        }
+        let Self::Shared(state) = self else { return Ok(()) };
+        beat(state, parts, &Busy::new).await?;
+        hand_over(state, parts, &Busy::new).await.map(drop)
     }
 
     /// Gives every shard back that there still is, once nothing is sent any more.
     pub(super) async fn end(&self, parts: &Parts) -> Result<()> {
         match self {
             Self::Alone => Ok(()),
-            Self::Shared(state) => leave(state, parts, &Busy::new()).await,
+            Self::Shared(state) => leave(state, parts, &Busy::new).await,
         }
     }
 }
 
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Gives back what is idle, and is a daemon no more that the others share with.
-async fn leave(state: &Mutex<State>, parts: &Parts, busy: &Busy) -> Result<()> {
-    let idle = state.lock().let_go_of_idle(busy);
-    give_back(parts, idle).await?;
-    let own = parts.shards.members().await?.into_iter().find(|member| member.process == parts.process_id);
-    match own {
+async fn leave(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<()> {
+    state.lock().leave();
+    give_back_idle(state, parts, busy).await?;
+    match parts.shards.member(&parts.process_id).await? {
         Some(member) => parts.shards.strike_off(&member).await,
         None => Ok(()),
     }
 }
 
-async fn give_back(parts: &Parts, shards: Vec<Shard>) -> Result<()> {
+/// Gives back what is to leave and is idle.
+async fn give_back_idle(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<()> {
+    let busy = busy();
+    let idle = state.lock().let_go(&busy);
     let free = |shard| Shard { holder: None, due_at: Timestamp::from_millis(0), ..shard };
-    parts.shards.change(shards, free).await.map(drop)
+    parts.shards.change(idle, free).await.map(drop)
 }
 
-/// Puts the leases off, says that this process lives, and takes or gives what makes its share; whether it has got a shard.
-async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<bool> {
+/// Puts the leases off, says that this process lives, and finds what its share is.
+async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<()> {
     if !state.lock().prepared {
         parts.shards.prepare().await?;
         state.lock().prepared = true;
@@ -209,11 +227,15 @@ async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> 
     for member in dead {
         parts.shards.strike_off(&member).await?;
     }
-    let (surplus, missing) = {
-        let busy = busy();
-        state.lock().settle(SHARDS.div_ceil(living), &busy)
-    };
-    give_back(parts, surplus).await?;
+    let busy = busy();
+    state.lock().settle(SHARDS.div_ceil(living), &busy);
+    Ok(())
+}
+
+/// Gives back what is beyond this process's share, and takes what it has too few; whether it has got a shard.
+async fn hand_over(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<bool> {
+    give_back_idle(state, parts, busy).await?;
+    let missing = state.lock().missing();
     if missing == 0 {
         return Ok(false);
     }
@@ -272,21 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn surplus_is_given_back_a_beat_later_and_not_while_something_is_under_way_in_it() {
+    fn surplus_is_given_back_once_nothing_is_under_way_in_it() {
         let mut state = state(0..64);
         let busy: Busy = (0..30).collect();
-        let (given, missing) = state.settle(32, &busy);
-        assert_eq!((given.len(), missing, leaving(&state)), (0, 0, 32), "nothing is begun in them for a beat");
-        let (given, _) = state.settle(32, &busy);
-        assert_eq!(numbers(&given), (30..62).collect::<Vec<_>>(), "the idle ones go");
+        state.settle(32, &busy);
+        assert_eq!(numbers(&state.let_go(&busy)), (30..62).collect::<Vec<_>>(), "the idle ones go");
+        assert_eq!((state.missing(), leaving(&state)), (0, 0));
 
-        let (given, _) = state.settle(20, &busy);
-        assert!(given.is_empty());
-        let (given, _) = state.settle(20, &busy);
-        assert_eq!(numbers(&given), [62, 63], "of the others something is under way");
-        assert_eq!(leaving(&state), 10);
-        let (given, _) = state.settle(20, &Busy::new());
-        assert_eq!((given.len(), state.held.len(), leaving(&state)), (10, 20, 0));
+        state.settle(20, &busy);
+        // What was begun before anybody said that it leaves is seen now.
+        let busy: Busy = (0..30).chain([63]).collect();
+        assert_eq!(numbers(&state.let_go(&busy)), [62], "in the others something is under way");
+        assert_eq!(leaving(&state), 11);
+        assert_eq!(state.let_go(&Busy::new()).len(), 11);
+        assert_eq!((state.held.len(), leaving(&state)), (20, 0));
     }
 
     #[test]
@@ -294,16 +315,17 @@ mod tests {
         let mut state = state(0..40);
         state.settle(32, &Busy::new());
         assert_eq!(leaving(&state), 8);
-        let (given, missing) = state.settle(64, &Busy::new());
-        assert_eq!((given.len(), missing, leaving(&state)), (0, 24, 0));
+        state.settle(64, &Busy::new());
+        assert_eq!((state.let_go(&Busy::new()).len(), state.missing(), leaving(&state)), (0, 24, 0));
     }
 
     #[test]
     fn whoever_ends_gives_back_at_once_what_is_idle_and_begins_nothing_in_the_rest() {
         let mut state = state(0..3);
-        let given = state.let_go_of_idle(&[1].into());
-        assert_eq!(numbers(&given), [0, 2]);
-        assert_eq!((state.held.len(), leaving(&state)), (1, 1));
-        assert_eq!(numbers(&state.let_go_of_idle(&Busy::new())), [1]);
+        state.settle(3, &Busy::new());
+        state.leave();
+        assert_eq!(numbers(&state.let_go(&[1].into())), [0, 2]);
+        assert_eq!((state.held.len(), leaving(&state), state.missing()), (1, 1, 0), "it takes nothing any more");
+        assert_eq!(numbers(&state.let_go(&Busy::new())), [1]);
     }
 }

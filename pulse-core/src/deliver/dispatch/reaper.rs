@@ -10,7 +10,7 @@ use crate::{
     deliver::state::{AttemptOutcome, Input, Step, step},
     error::Result,
     fault,
-    repo::Document,
+    repo::{Document, deliveries::endpoint_of},
     store::{Batch, CommitMode, Outcome, Stored},
 };
 
@@ -68,7 +68,6 @@ impl Dispatcher {
 
     /// Whether a delivery's endpoint is this daemon's; one that does not say which it is, is anybody's.
     fn is_own(&self, row: &Stored) -> bool {
-        let endpoint = row.doc["endpoint_id"].as_str().and_then(|id| id.parse().ok());
-        endpoint.is_none_or(|endpoint| self.ownership.has(endpoint, self.parts().clock.monotonic()))
+        endpoint_of(&row.doc).is_none_or(|endpoint| self.ownership.has(endpoint, self.parts().clock.monotonic()))
     }
 }

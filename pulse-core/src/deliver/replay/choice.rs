@@ -1,11 +1,12 @@
 //! Which endpoints get which events of a replay. The same choice is counted for a dry run and made by the job.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    deliver::{dispatch::endpoint_it_is_about, state::Status},
+    deliver::{dispatch::endpoint_it_is_about, event_filter::EventTypeFilter, state::Status},
     error::Result,
     id::EventId,
+    media::room::RoomName,
     model::{
         endpoint::Endpoint,
         event::{Event, TEST_EVENT},
@@ -22,8 +23,9 @@ const ROWS: usize = 1_000;
 const PAGE: usize = 500;
 /// Events that are counted at most.
 const COUNTED: u64 = 10_000;
-/// Pages that are looked at at most for a count, whether or not anything on them is counted.
-const PAGES: usize = 40;
+/// For how long is counted: no page is begun after that. A page is a scan of ten thousand events at most, and of the deliveries
+/// of so many to each endpoint.
+const COUNTING: Duration = Duration::from_secs(2);
 
 /// An event and who gets it: places among the endpoints.
 #[derive(Debug)]
@@ -55,14 +57,19 @@ impl Choice<'_> {
     /// What is chosen of up to `limit` events behind the one of id `after` that were recorded before `until`.
     pub(super) async fn page(&self, after: Option<EventId>, until: Timestamp, limit: usize) -> Result<Page> {
         let replay = self.replay;
-        let which = (&replay.types, replay.rooms.as_slice());
         let events = &self.parts.events;
-        let (mut events, next) = events.in_span(replay.project_id, which, (replay.since, until), after, limit).await?;
+        let span = (replay.since, until);
+        let (mut events, next) = events.in_span(replay.project_id, self.which(), span, after, limit).await?;
         let (now, kept) = (self.parts.clock.now(), self.parts.settings.pipeline.keep_events);
         events.retain(|event| event.kind != TEST_EVENT && event.can_be_sent(kept, now));
         let latest = self.latest(&events).await?;
         let chosen = events.into_iter().map(|event| Chosen { endpoints: self.places(&event, &latest), event });
         Ok(Page { chosen: chosen.filter(|one| !one.endpoints.is_empty()).collect(), next })
+    }
+
+    /// The types and the rooms that the replay is about.
+    fn which(&self) -> (&EventTypeFilter, &[RoomName]) {
+        (&self.replay.types, &self.replay.rooms)
     }
 
     /// The places of the endpoints that get the event; `latest` has an entry for each endpoint.
@@ -81,18 +88,21 @@ impl Choice<'_> {
         (0..self.endpoints.len()).filter(gets).collect()
     }
 
-    /// The latest delivery of each of these events, which come by id, to each of the endpoints.
+    /// The latest delivery of each of these events, which come by id, to each of the endpoints that wants any of them.
     async fn latest(&self, events: &[Event]) -> Result<Vec<HashMap<String, Latest>>> {
         let mut all = vec![HashMap::new(); self.endpoints.len()];
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(all) };
         if self.replay.status == ReplayStatus::All {
             return Ok(all);
         }
+        let span = (first.id.moment(), last.id.moment());
         for (endpoint, latest) in self.endpoints.iter().zip(&mut all) {
+            if !events.iter().any(|event| endpoint.wants(&event.kind)) {
+                continue;
+            }
             let mut after = None;
             loop {
-                let span = (first.id.moment(), last.id.moment());
-                let rows = self.parts.deliveries.of_span(endpoint.id, span, after, ROWS).await?;
+                let rows = self.parts.deliveries.of_span(endpoint.id, self.which(), span, after, ROWS).await?;
                 rows.rows.iter().for_each(|row| note(row, latest));
                 after = rows.next;
                 if after.is_none() {
@@ -104,7 +114,8 @@ impl Choice<'_> {
     }
 }
 
-/// Notes a delivery if it is later than what is known. One that was put aside because it does not decode counts like any other.
+/// Notes a delivery if it is later than what is known. One that was put aside because it does not decode counts
+/// like any other, as far as it says its type and its room where those are asked for.
 fn note(row: &Stored, latest: &mut HashMap<String, Latest>) {
     let text = |field: &str| row.doc[field].as_str().unwrap_or_default();
     let given_up = [Status::Exhausted, Status::Quarantined, Status::Cancelled, Status::Expired];
@@ -128,8 +139,7 @@ pub struct Count {
     pub until: Option<Timestamp>,
 }
 
-/// Counts what a replay to these endpoints would make: 10,000 events at most, in at most 40 pages, each a scan over events and a few
-/// over the deliveries of each endpoint.
+/// Counts what a replay to these endpoints would make: 10,000 events at most, and for two seconds.
 ///
 /// # Errors
 /// When the store fails.
@@ -137,14 +147,15 @@ pub async fn count(parts: &Parts, replay: &Replay, endpoints: &[Endpoint]) -> Re
     let choice = Choice { parts, replay, endpoints };
     let mut count = Count { events: 0, deliveries: 0, until: None };
     let mut after = replay.cursor;
-    for _ in 0..PAGES {
+    let began = parts.clock.monotonic();
+    loop {
         let page = choice.page(after, replay.until, PAGE).await?;
         count.events += page.chosen.len() as u64;
         count.deliveries += page.chosen.iter().map(|one| one.endpoints.len() as u64).sum::<u64>();
         after = page.next;
-        if after.is_none() || count.events >= COUNTED {
-            break;
+        let is_over = parts.clock.monotonic().saturating_sub(began) >= COUNTING;
+        if after.is_none() || count.events >= COUNTED || is_over {
+            return Ok(Count { until: after.map(EventId::moment), ..count });
         }
     }
-    Ok(Count { until: after.map(EventId::moment), ..count })
 }

@@ -18,6 +18,11 @@ fn answer(account: &mut Account, cost: u32, now: u64, granted: u32, debt: u64) -
     ask
 }
 
+/// Answers that nothing is left.
+fn answer_to(account: &mut Account, ask: Ask, now: u64) {
+    account.answered(ask, Some(Grant { granted: 0, debt: MINUTE }), now, now);
+}
+
 fn spent(account: &mut Account, count: u32, now: u64) {
     for number in 0..count {
         let decision = account.decide(RATE, SHARE, 1, now);
@@ -108,6 +113,60 @@ fn the_own_share_is_charged_for_what_was_admitted_and_decides_alone() {
     spent(&mut account, 400, 0);
     assert!(!account.decide_alone(RATE, SHARE, 1, MINUTE / 200 - 1).allowed);
     assert!(account.decide_alone(RATE, SHARE, 1, MINUTE / 200).allowed);
+}
+
+#[test]
+fn who_cannot_wait_is_admitted_on_account_of_the_answer_and_that_is_charged() {
+    let mut account = nothing();
+    let ask = account.ask(RATE, 1, 0).expect("nothing is on its way");
+    // The own share is used up by what was admitted before.
+    while account.decide_alone(RATE, SHARE, 1, 0).allowed {}
+    for _ in 0..12 {
+        assert!(account.decide_late(RATE, SHARE, 1, 0).allowed, "a chunk");
+    }
+    assert!(!account.decide_late(RATE, SHARE, 1, 0).allowed, "a chunk and nothing more");
+    account.answered(ask, Some(Grant { granted: 12, debt: 12 * EACH }), 0, 0);
+    assert_eq!(account.decide(RATE, SHARE, 1, 0), None, "all of the answer was spent before it came");
+    answer(&mut account, 1, 0, 12, 24 * EACH);
+    spent(&mut account, 12, 0);
+
+    // Those who wait are served first; what is owed is asked for beside what is wanted.
+    let ask = account.ask(RATE, 1, 0).expect("nothing is on its way");
+    (0..5).for_each(|_| assert!(account.decide_late(RATE, SHARE, 1, 0).allowed));
+    account.waits(1, true);
+    account.answered(ask, Some(Grant { granted: 1, debt: 25 * EACH }), 0, 0);
+    spent(&mut account, 1, 0);
+    account.waits(1, false);
+    let ask = account.ask(RATE, 1, 0).expect("nothing is on its way");
+    assert_eq!((ask.need, ask.want), (1, 12 + 5));
+    account.answered(ask, Some(Grant { granted: 17, debt: 42 * EACH }), 0, 0);
+    spent(&mut account, 12, 0);
+    assert_eq!(account.decide(RATE, SHARE, 1, 0), None);
+}
+
+#[test]
+fn what_its_share_admits_while_an_answer_is_late_is_charged_too_and_nothing_is_owed_to_one_that_is_away() {
+    let mut account = nothing();
+    let ask = account.ask(RATE, 1, 0).expect("nothing is on its way");
+    for _ in 0..20 {
+        assert!(account.decide_late(RATE, SHARE, 1, 0).allowed);
+    }
+    account.answered(ask, Some(Grant { granted: 12, debt: 12 * EACH }), 0, 0);
+    let ask = account.ask(RATE, 1, 0).expect("nothing is left");
+    assert_eq!(ask.want, 12 + 8);
+    account.answered(ask, None, 0, 0);
+    assert_eq!(account.ask(RATE, 1, 0).expect("it is asked again").want, 12);
+}
+
+#[test]
+fn what_is_owed_is_forgotten_when_the_budget_has_come_back_by_itself() {
+    for (now, want) in [(MINUTE - 1, 12 + 10), (MINUTE, 12)] {
+        let mut account = nothing();
+        let ask = account.ask(RATE, 1, 0).expect("nothing is on its way");
+        assert!(account.decide_late(RATE, SHARE, 10, 0).allowed);
+        answer_to(&mut account, ask, 0);
+        assert_eq!(account.ask(RATE, 1, now).expect("nothing is on its way").want, want);
+    }
 }
 
 #[test]

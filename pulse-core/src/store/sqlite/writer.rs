@@ -1,7 +1,7 @@
 //! The one thread that writes, with group commit: what waits is committed together and answered after the one commit. A lone
 //! caller waits for its own commit only; many share the cost of the disk, and wait a little for one another. When what one of
-//! a group did is not to stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job would have SQLite
-//! copy every page that a job changes, which was a tenth of the writer's time.
+//! a group did is not to stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job
+//! would have SQLite copy every page that a job changes, which was a tenth of the writer's time.
 //!
 //! Faults:
 //! - A job that fails or panics is rolled back alone.

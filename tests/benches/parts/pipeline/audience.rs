@@ -13,8 +13,9 @@ use super::scene::Scene;
 
 /// How long the last answers, and the last deliveries, may take after the load.
 const LAST: Duration = Duration::from_secs(60);
-/// The pause between two looks at counters.
+/// The pause between two looks at counters, and between two at everything that has arrived.
 const LOOK: Duration = Duration::from_millis(20);
+const LOOK_AT_ALL: Duration = Duration::from_millis(500);
 
 /// A receiver of a load, and when its events set out.
 pub(super) struct Audience {
@@ -50,6 +51,15 @@ impl Audience {
             }
         };
         tokio::time::timeout(bound, arrived).await.is_ok()
+    }
+
+    /// Waits until each of these that was acknowledged has arrived. Their number alone does not tell: what the reconciler found
+    /// out arrives beside them.
+    async fn until_all_arrived(&self, outcomes: &[Outcome], began: Instant) {
+        let are_missing = || !Report::join(outcomes, &self.receiver.deliveries(None), began).lost.is_empty();
+        while are_missing() {
+            tokio::time::sleep(LOOK_AT_ALL).await;
+        }
     }
 }
 
@@ -89,6 +99,10 @@ pub(super) async fn tell<P: Post>(
         audience.until_arrived(arrived + acknowledged, LAST).await;
     }
     let took = began.elapsed();
+    if delivered {
+        // Whatever has not arrived by then is lost.
+        let _ = tokio::time::timeout(LAST, audience.until_all_arrived(&outcomes, began)).await;
+    }
     let report = Report::join(&outcomes, &audience.receiver.deliveries(None), began);
     let lost = if delivered { sent - report.delivered } else { sent - report.acknowledged };
     Told { report, end_to_end: audience.receiver.take_latencies(), lost, took, cores }

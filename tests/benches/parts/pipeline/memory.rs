@@ -112,7 +112,6 @@ async fn claims(store: &SharedStore, endpoints: &[EndpointId], count: usize) -> 
         claims.looks.record(looked.elapsed());
         assert!(!due.rows.is_empty(), "nothing waits for {id}");
         let (mut batch, mut sent) = (Batch::new(), Vec::new());
-        endpoint.require_in(&mut batch);
         for row in due.rows {
             let mut delivery = Delivery::from_stored(row).expect("a delivery");
             let input = Input::Claim { token: LeaseToken::new(now, &entropy) };
@@ -125,6 +124,8 @@ async fn claims(store: &SharedStore, endpoints: &[EndpointId], count: usize) -> 
         }
         let outcome = store.commit(batch, CommitMode::Apply).await.expect("commits");
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+        let again = reads.find(id).await.expect("reads").expect("an endpoint");
+        assert_eq!(again.version, endpoint.version);
         for (project, event) in sent {
             assert!(events.get(project, event).await.expect("reads").is_some(), "{event} is not there");
         }

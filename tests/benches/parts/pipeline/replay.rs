@@ -7,7 +7,6 @@ use pulse_core::time::Timestamp;
 use pulse_tests::{
     latency::Latencies,
     livekit_sender::{Pace, Story},
-    receiver::{Action, Receiver, ReceiverOptions},
 };
 use serde_json::{Value, json};
 
@@ -60,7 +59,7 @@ async fn over(ground: Ground, scale: &Scale) -> Vec<Row> {
             "{:.2} against {:.2} ms, {} of the replay's deliveries had arrived by then, {:.0} rows/s",
             p99(&beside.live),
             p99(without),
-            grouped(beside.arrived),
+            grouped(usize::try_from(beside.arrived).expect("few")),
             beside.per_second
         )
     });
@@ -88,7 +87,8 @@ struct Stage {
     scene: Scene,
     audience: Audience,
     live: Vec<Customer>,
-    receiver: Receiver,
+    /// Who gets what is replayed.
+    replayed: Audience,
     given_up: Vec<Customer>,
     counts: Counts,
 }
@@ -98,7 +98,7 @@ struct Beside {
     /// How long their events took.
     live: Latencies,
     /// How much of the replay had arrived at the end of what was measured.
-    arrived: usize,
+    arrived: u64,
     /// Rows of the replay in a second.
     per_second: f64,
 }
@@ -108,18 +108,18 @@ impl Stage {
         let mut scene = Scene::over(ground).await;
         let audience = Audience::well();
         let live = scene.crowd(&audience.receiver, "live", 1).await;
-        let receiver = Receiver::start_with(ReceiverOptions::new().counting(), Action::ok());
+        let replayed = Audience::well();
         let mut given_up = Vec::new();
         for n in 0..=scale.pairs {
             let project = scene.project(&format!("given up {n}")).await;
-            let url = format!("{}/{n}", receiver.url());
+            let url = format!("{}/{n}", replayed.receiver.url());
             given_up.push(scene.endpoint(project, &url, json!({ "max_in_flight": AT_ONCE })).await);
         }
         scene.stop().await;
         let targets: Vec<Target> = given_up.iter().copied().map(Target::of).collect();
         seed(&scene.store().await, &targets, counts.replayed, Standing::GivenUp).await;
         scene.start().await;
-        Self { scene, audience, live, receiver, given_up, counts }
+        Self { scene, audience, live, replayed, given_up, counts }
     }
 
     /// Starts a replay of what the n-th of the projects was not given.
@@ -150,18 +150,10 @@ impl Stage {
         self.counts.replayed as f64 / took.as_secs_f64()
     }
 
-    /// How many deliveries of replays have arrived in all.
-    fn arrived(&self) -> usize {
-        let counts = self.receiver.counts();
-        usize::try_from(counts.succeeded - counts.duplicates).expect("few")
-    }
-
     /// Waits until everything has arrived that so many replays have made.
     async fn all_arrived(&self, replays: usize) {
         let all = (replays * self.counts.replayed) as u64;
-        self.receiver
-            .wait_until("all of the replay arrived", BOUND, move |counts| counts.succeeded - counts.duplicates >= all)
-            .await;
+        assert!(self.replayed.until_arrived(all, BOUND).await, "{} of {all} have arrived", self.replayed.arrived());
     }
 
     /// Tells the living project's story for so long; how long its events took to arrive.
@@ -176,10 +168,10 @@ impl Stage {
 
     /// The same from the moment on at which the n-th replay is started.
     async fn beside(&self, scale: &Scale, story: &mut Story, n: usize) -> Beside {
-        let before = self.arrived();
+        let before = self.replayed.arrived();
         let id = self.start(n).await;
         let live = self.tell(scale, story, self.counts.live.1).await;
-        let arrived = self.arrived() - before;
+        let arrived = self.replayed.arrived() - before;
         let per_second = self.completed(n, &id).await;
         self.all_arrived(n + 1).await;
         Beside { live, arrived, per_second }

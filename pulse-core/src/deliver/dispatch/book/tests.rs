@@ -108,7 +108,7 @@ fn a_look_that_finds_nothing_costs_nothing_of_the_pace() {
         book.looked(pick, &Found { endpoint: Some(&hook), ..Found::default() }, later);
     }
     assert!(book.reserve(&hook, later), "an attempt that was never made was counted");
-    book.take_back(hook.id, true);
+    book.take_back(hook.id, true, START);
     assert!(book.reserve(&hook, later), "a place that was not used was counted");
     assert!(!book.reserve(&hook, later), "the rate is one a second");
 }
