@@ -102,14 +102,9 @@ fn priority_of(delivery: &Value) -> i64 {
     delivery["prio"].as_i64().unwrap_or_default()
 }
 
-/// When a pending delivery is due, as it is stored.
-pub fn due_at(delivery: &Value) -> Option<Timestamp> {
-    delivery["due_at"].as_str()?.parse().ok()
-}
-
-/// The same of a row. One without a moment that reads is due: whoever claims it finds out.
-fn due_or(row: &Stored, now: Timestamp) -> Timestamp {
-    due_at(&row.doc).unwrap_or(now)
+/// When a pending row is due. One without a moment that reads is due: whoever claims it finds out.
+pub fn due_at(row: &Stored, now: Timestamp) -> Timestamp {
+    row.doc["due_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(now)
 }
 
 /// Reads deliveries.
@@ -138,7 +133,7 @@ impl Deliveries {
                 rows = self.pending(endpoint, Some(priority), left + 1).await?;
             }
             for row in rows {
-                let at = due_or(&row, now);
+                let at = due_at(&row, now);
                 if at > now || due.rows.len() == limit || !may_take {
                     due.note_next(at, priority);
                     break;
@@ -193,13 +188,13 @@ impl Deliveries {
     /// What waits for an endpoint of which this row is the first.
     async fn waiting(&self, endpoint: EndpointId, row: &Stored, now: Timestamp) -> Result<Waiting> {
         let of_row = priority_of(&row.doc);
-        let mut due = due_or(row, now);
+        let mut due = due_at(row, now);
         for priority in Priority::ALL.into_iter().filter(|priority| priority.number() > of_row) {
             if due <= now {
                 break;
             }
             let next = self.pending(endpoint, Some(priority), 1).await?;
-            due = next.first().map_or(due, |next| due.min(due_or(next, now)));
+            due = next.first().map_or(due, |next| due.min(due_at(next, now)));
         }
         Ok(Waiting { endpoint, due_at: due, first: is_first(&row.doc) })
     }

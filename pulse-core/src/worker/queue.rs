@@ -35,11 +35,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// How a job's turn ended.
 #[derive(Debug)]
 enum Turn {
-    Done,
-    /// It goes on as soon as it has a place again.
-    Again,
-    /// It goes on in so long.
-    Later(Duration),
+    Ended(Left),
     Failed(Error),
     /// Its time was over, or the daemon stops.
     CutOff,
@@ -54,7 +50,7 @@ pub(super) async fn run(pipeline: &Pipeline) -> Result<usize> {
         // When the store fails, nothing new is begun. What is under way is brought to its end all the same.
         let free = AT_ONCE.saturating_sub(turns.len());
         if free > 0 && first.is_ok() && !pipeline.stopping.is_cancelled() {
-            match parts.jobs.claim(parts.clock.now(), free, LEASE).await {
+            match parts.jobs.claim(parts.queue_now(), free, LEASE).await {
                 Ok(claimed) => {
                     begun += claimed.len();
                     turns.extend(claimed.into_iter().map(|job| turn(pipeline, job)));
@@ -91,8 +87,8 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
         (ended, _) => ended,
     };
     let result = match ended {
-        Turn::Done => "done",
-        Turn::Again | Turn::Later(_) => "again",
+        Turn::Ended(Left::Nothing) => "done",
+        Turn::Ended(Left::More | Left::Later(_)) => "again",
         Turn::Failed(_) => "failed",
         Turn::CutOff => "cut_off",
     };
@@ -101,9 +97,9 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
     let now = parts.queue_now();
     let at_once = now.minus(APART);
     match ended {
-        Turn::Done => drop(batch.delete(Job::COLLECTION, job.document_id(), job.version)),
-        Turn::Again => Job { due_at: at_once, attempts: 0, ..job }.replace_in(&mut batch)?,
-        Turn::Later(wait) => Job { due_at: now.plus(wait), attempts: 0, ..job }.replace_in(&mut batch)?,
+        Turn::Ended(Left::Nothing) => drop(batch.delete(Job::COLLECTION, job.document_id(), job.version)),
+        Turn::Ended(Left::More) => Job { due_at: at_once, attempts: 0, ..job }.replace_in(&mut batch)?,
+        Turn::Ended(Left::Later(wait)) => Job { due_at: now.plus(wait), attempts: 0, ..job }.replace_in(&mut batch)?,
         Turn::CutOff => Job { due_at: at_once, ..job }.replace_in(&mut batch)?,
         Turn::Failed(error) => {
             tracing::warn!(job = %job.id, kind, error = %error, cause = ?error.cause().map(ToString::to_string), "a job failed");
@@ -121,9 +117,7 @@ async fn limited(stopping: &CancellationToken, work: impl Future<Output = Result
         biased;
         () = stopping.cancelled() => Turn::CutOff,
         ended = tokio::time::timeout(TIME, work) => match ended {
-            Ok(Ok(Left::Nothing)) => Turn::Done,
-            Ok(Ok(Left::More)) => Turn::Again,
-            Ok(Ok(Left::Later(wait))) => Turn::Later(wait),
+            Ok(Ok(left)) => Turn::Ended(left),
             Ok(Err(error)) => Turn::Failed(error),
             Err(_) => Turn::CutOff,
         },

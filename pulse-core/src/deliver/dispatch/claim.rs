@@ -16,7 +16,6 @@ use crate::{
     },
     error::{Code, Result},
     fault,
-    id::EventId,
     ingest::delivers,
     model::{
         delivery::{Delivery, Priority},
@@ -200,13 +199,11 @@ impl Dispatcher {
     /// What is sent of the events of these deliveries.
     async fn events(&self, deliveries: &[Delivery]) -> Vec<Read> {
         let mut events: Vec<Read> = Vec::with_capacity(deliveries.len());
-        let mut last: Option<EventId> = None;
-        for delivery in deliveries {
+        for (n, delivery) in deliveries.iter().enumerate() {
             let event = match events.last() {
-                Some(event) if last == Some(delivery.event_id) => event.clone(),
+                Some(event) if deliveries[n - 1].event_id == delivery.event_id => event.clone(),
                 _ => self.event(delivery).await,
             };
-            last = Some(delivery.event_id);
             events.push(event);
         }
         events
@@ -214,13 +211,16 @@ impl Dispatcher {
 
     /// What is sent of the delivery's event. One that a store does not give out now is there later.
     async fn event(&self, delivery: &Delivery) -> Read {
-        let outcome = match self.parts().events.get(delivery.project_id, delivery.event_id).await {
+        let error = match self.parts().events.get(delivery.project_id, delivery.event_id).await {
             Ok(Some(event)) => return Ok((event.seq, event.body)),
-            Ok(None) => AttemptOutcome::Fault { sent: false },
-            Err(error) if error.code() == Code::StoreUnavailable => AttemptOutcome::Hindered { sent: false },
-            Err(_) => AttemptOutcome::Fault { sent: false },
+            Ok(None) => None,
+            Err(error) => Some(error),
         };
-        tracing::error!(delivery = %delivery.id, event = %delivery.event_id, "a delivery could not be sent: its event cannot be read");
+        let is_away = error.as_ref().is_some_and(|error| error.code() == Code::StoreUnavailable);
+        let error = error.map(|error| error.to_string());
+        tracing::error!(delivery = %delivery.id, event = %delivery.event_id, error, "a delivery could not be sent: its event cannot be read");
+        let outcome =
+            if is_away { AttemptOutcome::Hindered { sent: false } } else { AttemptOutcome::Fault { sent: false } };
         Err((outcome, EVENT_UNREADABLE))
     }
 

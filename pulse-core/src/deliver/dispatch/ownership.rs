@@ -38,7 +38,7 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(15);
 /// How often that is put off.
 const BEAT: Duration = Duration::from_secs(5);
-/// How often shards are given back that have become idle, and missing ones looked for; a beat is a multiple of it.
+/// How often shards are given back that have become idle, and missing ones looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// By how much a daemon takes a shard for lost before it is; and by how much another one is taken for dead before its leases
 /// are over, so that it is at the third beat that was missed.
@@ -156,10 +156,7 @@ impl Ownership {
             let done = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                _ = beats.tick() => match beat(state, parts, &busy).await {
-                    Ok(()) => hand_over(state, parts, &busy).await,
-                    Err(error) => Err(error),
-                },
+                _ = beats.tick() => beat(state, parts, &busy).await,
                 _ = looks.tick() => hand_over(state, parts, &busy).await,
             };
             match done {
@@ -175,9 +172,10 @@ impl Ownership {
 
     /// The first beat, before anything is taken in.
     pub(super) async fn begin(&self, parts: &Parts) -> Result<()> {
-        let Self::Shared(state) = self else { return Ok(()) };
-        beat(state, parts, &Busy::new).await?;
-        hand_over(state, parts, &Busy::new).await.map(drop)
+        match self {
+            Self::Alone => Ok(()),
+            Self::Shared(state) => beat(state, parts, &Busy::new).await.map(drop),
+        }
     }
 
     /// Gives every shard back that there still is, once nothing is sent any more.
@@ -213,8 +211,8 @@ async fn give_back_idle(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() ->
     parts.shards.change(idle, free).await.map(drop)
 }
 
-/// Puts the leases off, says that this process lives, and finds what its share is.
-async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<()> {
+/// Puts the leases off, says that this process lives, finds what its share is, and hands over; whether it has got a shard.
+async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> Result<bool> {
     if !state.lock().prepared {
         parts.shards.prepare().await?;
         state.lock().prepared = true;
@@ -227,9 +225,9 @@ async fn beat(state: &Mutex<State>, parts: &Parts, busy: &impl Fn() -> Busy) -> 
     for member in dead {
         parts.shards.strike_off(&member).await?;
     }
-    let busy = busy();
-    state.lock().settle(SHARDS.div_ceil(living), &busy);
-    Ok(())
+    let under_way = busy();
+    state.lock().settle(SHARDS.div_ceil(living), &under_way);
+    hand_over(state, parts, busy).await
 }
 
 /// Gives back what is beyond this process's share, and takes what it has too few; whether it has got a shard.

@@ -52,15 +52,6 @@ impl Audience {
         };
         tokio::time::timeout(bound, arrived).await.is_ok()
     }
-
-    /// Waits until each of these that was acknowledged has arrived. Their number alone does not tell: what the reconciler found
-    /// out arrives beside them.
-    async fn until_all_arrived(&self, outcomes: &[Outcome], began: Instant) {
-        let are_missing = || !Report::join(outcomes, &self.receiver.deliveries(None), began).lost.is_empty();
-        while are_missing() {
-            tokio::time::sleep(LOOK_AT_ALL).await;
-        }
-    }
 }
 
 /// What came of a load.
@@ -99,11 +90,13 @@ pub(super) async fn tell<P: Post>(
         audience.until_arrived(arrived + acknowledged, LAST).await;
     }
     let took = began.elapsed();
-    if delivered {
-        // Whatever has not arrived by then is lost.
-        let _ = tokio::time::timeout(LAST, audience.until_all_arrived(&outcomes, began)).await;
+    let joined = || Report::join(&outcomes, &audience.receiver.deliveries(None), began);
+    let (mut report, end) = (joined(), Instant::now() + LAST);
+    // The number alone does not tell that all have arrived: what the reconciler found out arrives beside them.
+    while delivered && !report.lost.is_empty() && Instant::now() < end {
+        tokio::time::sleep(LOOK_AT_ALL).await;
+        report = joined();
     }
-    let report = Report::join(&outcomes, &audience.receiver.deliveries(None), began);
     let lost = if delivered { sent - report.delivered } else { sent - report.acknowledged };
     Told { report, end_to_end: audience.receiver.take_latencies(), lost, took, cores }
 }
