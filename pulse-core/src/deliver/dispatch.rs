@@ -45,7 +45,7 @@ pub use self::{
 };
 
 use self::{
-    book::{Book, Limits, Pick},
+    book::{Book, Limits, Pick, Place},
     ownership::Ownership,
     rounds::Pass,
 };
@@ -149,8 +149,7 @@ impl Dispatcher {
             return None;
         }
         let is_reserved = self.book.lock().reserve(endpoint, at);
-        let slot =
-            is_reserved.then(|| Slot { dispatcher: Arc::clone(self), endpoint: endpoint.id, first: true, used: false });
+        let slot = is_reserved.then(|| Slot::new(self, endpoint.id, true));
         // Its shard may have been given away before the place was taken.
         slot.filter(|_| self.ownership.has(endpoint.id, at))
     }
@@ -211,7 +210,7 @@ impl Dispatcher {
         let known = self.prepared.last(endpoint).filter(|_| is_ready);
         match known.and_then(|known| Some((self.reserve(&known)?, known))) {
             Some((slot, known)) => drop(self.attempts.spawn(Arc::clone(self).claim_heard(slot, row, known))),
-            None => self.have_work(&[endpoint]),
+            None => self.have_one_more(&[endpoint]),
         }
     }
 
@@ -256,13 +255,22 @@ impl Dispatcher {
 
     /// Says that something waits for these endpoints: first attempts, perhaps.
     pub fn have_work(&self, endpoints: &[EndpointId]) {
+        self.tell_book(endpoints, |book, endpoint, now| book.has_work(endpoint, now, true));
+    }
+
+    /// Says that one fresh delivery to each of these endpoints waits, for which there was no place.
+    pub(crate) fn have_one_more(&self, endpoints: &[EndpointId]) {
+        self.tell_book(endpoints, Book::has_one_more);
+    }
+
+    fn tell_book(&self, endpoints: &[EndpointId], tell: impl Fn(&mut Book, EndpointId, Duration)) {
         if endpoints.is_empty() {
             return;
         }
         let now = self.parts().clock.monotonic();
         let mut book = self.book.lock();
         let own = endpoints.iter().filter(|endpoint| self.ownership.has(**endpoint, now));
-        own.for_each(|endpoint| book.has_work(*endpoint, now, true));
+        own.for_each(|endpoint| tell(&mut book, *endpoint, now));
         drop(book);
         self.wake.notify_one();
     }
@@ -299,14 +307,22 @@ impl Dispatcher {
 #[derive(Debug)]
 pub struct Slot {
     dispatcher: Arc<Dispatcher>,
-    endpoint: EndpointId,
-    /// For a first attempt.
-    first: bool,
+    place: Place,
     /// Whether an attempt has begun.
     used: bool,
 }
 
 impl Slot {
+    fn new(dispatcher: &Arc<Dispatcher>, endpoint: EndpointId, first: bool) -> Self {
+        Self { dispatcher: Arc::clone(dispatcher), place: Place::new(endpoint, first), used: false }
+    }
+
+    /// Lets the endpoint be asked anew: it has taken what was sent. The place is kept until that is recorded.
+    fn answered(&mut self) {
+        self.dispatcher.book.lock().answered(&mut self.place);
+        self.dispatcher.wake.notify_one();
+    }
+
     /// Puts the delivery under a lease of this place: committed so, it is sent without another claim.
     pub fn lease(&self, delivery: &mut Delivery, parts: &Parts) {
         claim::lease(delivery, parts);
@@ -317,9 +333,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut book = self.dispatcher.book.lock();
         if self.used {
-            book.give_back(self.endpoint, self.first);
+            book.give_back(self.place);
         } else {
-            book.take_back(self.endpoint, self.first, self.dispatcher.parts().clock.monotonic());
+            book.take_back(self.place, self.dispatcher.parts().clock.monotonic());
         }
         drop(book);
         self.dispatcher.wake.notify_one();

@@ -137,7 +137,7 @@ impl Outbox {
             work.seq = append.and_then(|place| seqs.get(place).copied());
             dispatcher.start(slot, work);
         }
-        dispatcher.have_work(&self.waiting);
+        dispatcher.have_one_more(&self.waiting);
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) const INTERRUPTED: &str = "interrupted";
 
 impl Dispatcher {
     /// Sends what is leased, and writes down what came of it. The place is given back at the end, whatever happens.
-    pub(super) async fn attempt(self: Arc<Self>, slot: Slot, work: Work) {
+    pub(super) async fn attempt(self: Arc<Self>, mut slot: Slot, work: Work) {
         let started_at = self.parts().clock.now();
         let ended = match AssertUnwindSafe(self.exchange(&work, started_at)).catch_unwind().await {
             Ok(ended) => ended,
@@ -92,6 +92,9 @@ impl Dispatcher {
                 Ended::without_answer(AttemptOutcome::Fault { sent: true }, "panicked", started_at)
             }
         };
+        if ended.outcome.is_success() {
+            slot.answered();
+        }
         self.finish(&work.delivery, &work.endpoint, &ended).await;
         drop(slot);
     }

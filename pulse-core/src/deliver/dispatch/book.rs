@@ -61,6 +61,23 @@ pub(super) struct Pick {
     probe: bool,
 }
 
+/// A place that an attempt has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    endpoint: EndpointId,
+    /// It is one for a first attempt.
+    first: bool,
+    /// The endpoint has taken what was sent from it, and can be asked anew.
+    answered: bool,
+}
+
+impl Place {
+    /// One that was taken for such an attempt.
+    pub(super) fn new(endpoint: EndpointId, first: bool) -> Self {
+        Self { endpoint, first, answered: false }
+    }
+}
+
 /// What a claim found.
 #[derive(Debug, Default)]
 pub(super) struct Found<'a> {
@@ -85,9 +102,10 @@ enum Stage {
     Until(Duration),
     /// It stands in line: in [`Book::firsts`] or in [`Book::others`].
     Ready { first: bool },
-    /// Somebody looks in the store for it. What was said to be due meanwhile may have been recorded after that look.
-    Looking { again: Option<Duration> },
-    /// It has as many attempts under way as it may, or its project has: until one ends.
+    /// Somebody looks in the store for it. What was said to be due meanwhile may have been recorded after that look. `all` says
+    /// that there are places for everything that waited.
+    Looking { again: Option<Duration>, all: bool },
+    /// It has as many attempts under way as it may, or its project has: until one is answered or ends.
     Blocked,
     /// What waits for it is not sent, as things stood in this epoch of the caches: it was paused or disabled, or its project
     /// suspended. It takes no place and is not looked at again until the epoch is another or somebody says that it has work.
@@ -101,8 +119,13 @@ struct Entry {
     project: Option<ProjectId>,
     rate: Option<EndpointRate>,
     cap: usize,
+    /// Places that it has.
     in_flight: usize,
+    /// Those of them whose attempts it has answered: what is left is to record that.
+    answered: usize,
     stage: Stage,
+    /// How much waits that nobody has looked for yet, when that is known.
+    waiting: Option<usize>,
     /// Whether a first attempt may be waiting.
     first: bool,
     /// Whether it stands in [`Book::others`], though perhaps for nothing: it may have got its turn in [`Book::firsts`].
@@ -120,7 +143,9 @@ impl Entry {
             // Until it has been read, its rate is not known either.
             cap: 1,
             in_flight: 0,
+            answered: 0,
             stage: Stage::Idle,
+            waiting: Some(0),
             first: false,
             in_others: false,
             breaker: Breaker::default(),
@@ -145,14 +170,22 @@ impl Entry {
         }
     }
 
-    /// Whether a fresh delivery may be sent at once: nothing that is due stands before it.
+    /// Whether a fresh delivery may be sent at once: nothing that is due stands before it, unless that is being taken right now. (If
+    /// it had to wait for that, the next one would have to wait for it, and so on: at 500 deliveries a second, an endpoint that
+    /// once had one waiting would have every one of them claimed from then on.)
     fn is_clear(&self, now: Duration) -> bool {
         let waits = match self.stage {
             Stage::Idle => false,
             Stage::Until(at) => at <= now,
-            Stage::Ready { .. } | Stage::Looking { .. } | Stage::Blocked | Stage::Parked { .. } => true,
+            Stage::Looking { again, all } => again.is_some() || !all,
+            Stage::Ready { .. } | Stage::Blocked | Stage::Parked { .. } => true,
         };
-        !waits && self.breaker.state() == BreakerState::Closed && self.in_flight < self.cap
+        !waits && self.breaker.state() == BreakerState::Closed && self.room() > 0
+    }
+
+    /// How many more attempts may be at it at once.
+    fn room(&self) -> usize {
+        self.cap.saturating_sub(self.in_flight.saturating_sub(self.answered))
     }
 }
 
@@ -198,13 +231,28 @@ impl Book {
 
     /// Says that the endpoint has, or may have, something that is due at `at`, and whether that may be a first attempt.
     pub(super) fn has_work(&mut self, id: EndpointId, at: Duration, first: bool) {
+        self.is_due(id, at, first);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiting = None;
+        }
+    }
+
+    /// Says that one fresh delivery to the endpoint was recorded for which there was no place.
+    pub(super) fn has_one_more(&mut self, id: EndpointId, now: Duration) {
+        self.is_due(id, now, true);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiting = entry.waiting.map(|waiting| waiting + 1);
+        }
+    }
+
+    fn is_due(&mut self, id: EndpointId, at: Duration, first: bool) {
         let entry = self.entries.entry(id).or_insert_with(|| Entry::new(at));
         entry.first |= first;
         match entry.stage {
             Stage::Until(known) if known <= at => {}
             Stage::Idle | Stage::Until(_) | Stage::Parked { .. } => self.wait_until(id, at),
-            Stage::Looking { again } => {
-                entry.stage = Stage::Looking { again: Some(again.map_or(at, |known| known.min(at))) }
+            Stage::Looking { again, all } => {
+                entry.stage = Stage::Looking { again: Some(again.map_or(at, |known| known.min(at))), all }
             }
             Stage::Ready { first: false } if first => self.make_ready(id),
             // Whoever looks will see it.
@@ -328,10 +376,12 @@ impl Book {
             self.limits.total - self.in_flight,
             if firsts_only { usize::MAX } else { later_room },
             project_room,
-            entry.cap.saturating_sub(entry.in_flight),
+            entry.room(),
             CLAIM,
         ];
         let room = room.into_iter().min().unwrap_or_default();
+        let waiting = entry.waiting.filter(|waiting| *waiting > 0);
+        let wanted = waiting.map_or(room, |waiting| waiting.min(room));
         if room == 0 {
             entry.stage = Stage::Blocked;
             if let Some(project) = entry.project.filter(|_| project_room == 0) {
@@ -340,7 +390,7 @@ impl Book {
             return None;
         }
         let (mut places, mut probe) = (0, false);
-        while places < room && !probe {
+        while places < wanted && !probe {
             match entry.admit(now) {
                 Ok(probes) => {
                     places += 1;
@@ -353,7 +403,8 @@ impl Book {
                 Err(_) => break,
             }
         }
-        entry.stage = Stage::Looking { again: None };
+        entry.stage = Stage::Looking { again: None, all: waiting == Some(places) };
+        entry.waiting = Some(waiting.map_or(0, |waiting| waiting - places));
         entry.first = false;
         entry.touched = now;
         entry.in_flight += places;
@@ -374,7 +425,7 @@ impl Book {
         let unused = pick.places.saturating_sub(found.firsts + found.others);
         let mut again = None;
         if let Some(entry) = self.entries.get_mut(&pick.endpoint) {
-            if let Stage::Looking { again: due } = entry.stage {
+            if let Stage::Looking { again: due, .. } = entry.stage {
                 again = due;
             }
             if !was_known {
@@ -391,31 +442,49 @@ impl Book {
             self.later = self.later.saturating_sub(found.firsts);
         }
         for _ in 0..unused {
-            self.give_back(pick.endpoint, pick.firsts_only);
+            self.give_back(Place::new(pick.endpoint, pick.firsts_only));
         }
-        if let Some((at, first)) = found.next {
-            self.has_work(pick.endpoint, at, first);
+        match found.next {
+            Some((at, first)) if at <= now => self.has_work(pick.endpoint, at, first),
+            Some((at, first)) => self.is_due(pick.endpoint, at, first),
+            None => {}
         }
         if let Some(at) = again {
-            self.has_work(pick.endpoint, at, false);
+            self.is_due(pick.endpoint, at, false);
         }
     }
 
     /// Gives a place back in which no attempt was made.
-    pub(super) fn take_back(&mut self, id: EndpointId, first: bool, now: Duration) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+    pub(super) fn take_back(&mut self, place: Place, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(&place.endpoint) {
             entry.pace.give_back(entry.rate, 1);
             entry.breaker.probe_was_not_made(now);
         }
-        self.give_back(id, first);
+        self.give_back(place);
     }
 
-    /// Gives a place back; who waited for it is ready. `first` says that it was one for a first attempt.
-    pub(super) fn give_back(&mut self, id: EndpointId, first: bool) {
+    /// The endpoint has taken what was sent from this place of its: it can be asked anew while that is recorded, which may take
+    /// many times longer than a fast receiver's answer. Not while its breaker waits to be told.
+    pub(super) fn answered(&mut self, place: &mut Place) {
+        let Some(entry) = self.entries.get_mut(&place.endpoint) else { return };
+        if place.answered || entry.breaker.state() != BreakerState::Closed {
+            return;
+        }
+        place.answered = true;
+        entry.answered += 1;
+        if entry.stage == Stage::Blocked {
+            self.make_ready(place.endpoint);
+        }
+    }
+
+    /// Gives a place back; who waited for it is ready.
+    pub(super) fn give_back(&mut self, place: Place) {
+        let Place { endpoint: id, first, answered } = place;
         self.in_flight = self.in_flight.saturating_sub(1);
         self.later = self.later.saturating_sub(usize::from(!first));
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.in_flight = entry.in_flight.saturating_sub(1);
+        entry.answered = entry.answered.saturating_sub(usize::from(answered));
         let (project, is_blocked) = (entry.project, entry.stage == Stage::Blocked);
         if is_blocked {
             self.make_ready(id);

@@ -78,7 +78,7 @@ impl Dispatcher {
         self.book.lock().looked(pick, &found, self.parts().clock.monotonic());
         for (delivery, event) in leased {
             let first = pick.firsts_only || is_first(&delivery);
-            let slot = Slot { dispatcher: Arc::clone(&self), endpoint: pick.endpoint, first, used: false };
+            let slot = Slot::new(&self, pick.endpoint, first);
             let Some(endpoint) = &endpoint else { continue };
             self.begin(slot, delivery, event, endpoint).await;
         }

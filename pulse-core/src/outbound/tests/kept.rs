@@ -82,17 +82,17 @@ async fn what_comes_after_an_answer_is_not_taken_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn no_more_than_eight_connections_to_a_place_are_kept_and_none_for_long() {
+async fn no_more_than_64_connections_to_a_place_are_kept_and_none_for_long() {
     let (server, accepted) = serve(|_, stream| answer_all(stream, OK)).await;
     let (outbound, _) = client_of(server);
     let request = to_public();
-    let all = futures_util::future::join_all((0..20).map(|_| outbound.exchange(&request))).await;
+    let all = futures_util::future::join_all((0..80).map(|_| outbound.exchange(&request))).await;
     assert!(all.iter().all(Result::is_ok));
-    assert_eq!(accepted.load(Ordering::SeqCst), 20, "each request under way has a connection of its own");
-    assert_eq!(outbound.0.pool.idle(), 8);
+    assert_eq!(accepted.load(Ordering::SeqCst), 80, "each request under way has a connection of its own");
+    assert_eq!(outbound.0.pool.idle(), 64);
     tokio::time::pause();
     tokio::time::sleep(Duration::from_secs(25)).await;
-    assert_eq!(outbound.0.pool.idle(), 8);
+    assert_eq!(outbound.0.pool.idle(), 64);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(outbound.0.pool.idle(), 0);
 }

@@ -46,7 +46,7 @@ fn book(total: usize) -> Book {
 /// Lets the book know the endpoint, by a place that is reserved and given back.
 fn introduce(book: &mut Book, endpoint: &Endpoint) {
     assert!(book.reserve(endpoint, START));
-    book.give_back(endpoint.id, true);
+    book.give_back(Place::new(endpoint.id, true));
 }
 
 fn one_pick(book: &mut Book, now: Duration) -> Pick {
@@ -108,7 +108,7 @@ fn a_look_that_finds_nothing_costs_nothing_of_the_pace() {
         book.looked(pick, &Found { endpoint: Some(&hook), ..Found::default() }, later);
     }
     assert!(book.reserve(&hook, later), "an attempt that was never made was counted");
-    book.take_back(hook.id, true, START);
+    book.take_back(Place::new(hook.id, true), START);
     assert!(book.reserve(&hook, later), "a place that was not used was counted");
     assert!(!book.reserve(&hook, later), "the rate is one a second");
 }
@@ -169,10 +169,92 @@ fn when_retries_have_their_four_fifths_first_attempts_are_still_asked_for() {
     book.looked(pick, &Found { endpoint: Some(&fresh), firsts: 1, ..Found::default() }, START);
     assert!(book.pick(START).0.is_empty());
     // A retry's place becomes free: the other one's turn.
-    book.give_back(EndpointId::from_bits(1), false);
+    book.give_back(Place::new(EndpointId::from_bits(1), false));
     let turns: Vec<EndpointId> = book.pick(START).0.iter().map(|pick| pick.endpoint).collect();
     assert_eq!(turns.len(), 1);
     assert!([retry.id, EndpointId::from_bits(1)].contains(&turns[0]), "{turns:?}");
+}
+
+#[test]
+fn what_is_fresh_goes_at_once_while_all_that_waited_is_being_taken() {
+    let mut book = book(64);
+    let hook = endpoint(1, 1);
+    introduce(&mut book, &hook);
+    let looks = |book: &mut Book, found: usize| {
+        let pick = one_pick(book, START);
+        assert_eq!(pick.places, found);
+        pick
+    };
+    (0..2).for_each(|_| book.has_one_more(hook.id, START));
+    let pick = looks(&mut book, 2);
+    assert!(book.reserve(&hook, START), "everything that waited has a place");
+    book.has_one_more(hook.id, START);
+    assert!(!book.reserve(&hook, START), "one that nobody has looked for waits");
+    book.looked(pick, &Found { endpoint: Some(&hook), firsts: 2, ..Found::default() }, START);
+    let pick = looks(&mut book, 1);
+    // More waits than anybody knew of.
+    let next = Some((START, true));
+    book.looked(pick, &Found { endpoint: Some(&hook), firsts: 1, next, ..Found::default() }, START);
+    let pick = looks(&mut book, 8 - 4);
+    assert!(!book.reserve(&hook, START));
+    let later = Some((START + Duration::from_secs(5), false));
+    book.looked(pick, &Found { endpoint: Some(&hook), next: later, ..Found::default() }, START);
+    assert!(book.reserve(&hook, START), "what is due later does not stand before it");
+    // Nobody knows how much is due then.
+    let then = START + Duration::from_secs(5);
+    let pick = one_pick(&mut book, then);
+    assert_eq!(pick.places, 8 - 5);
+    book.looked(pick, &Found { endpoint: Some(&hook), ..Found::default() }, then);
+    // Whoever does not say how much it is has everything looked for.
+    book.has_one_more(hook.id, then);
+    book.has_work(hook.id, then, true);
+    assert_eq!(one_pick(&mut book, then).places, 8 - 5);
+    assert!(!book.reserve(&hook, then));
+}
+
+#[test]
+fn who_has_taken_what_was_sent_is_asked_anew_while_that_is_recorded() {
+    let mut book = book(16);
+    let (hook, other) = (Endpoint { max_in_flight: 1, ..endpoint(1, 1) }, endpoint(2, 1));
+    let mut place = Place::new(hook.id, true);
+    assert!(book.reserve(&hook, START));
+    book.has_work(hook.id, START, false);
+    assert!(book.pick(START).0.is_empty(), "it is asked twice at once");
+    book.answered(&mut place);
+    let pick = one_pick(&mut book, START);
+    assert_eq!((pick.endpoint, pick.places), (hook.id, 1));
+    assert!(book.under_way().any(|id| id == hook.id));
+    book.looked(pick, &Found { endpoint: Some(&hook), ..Found::default() }, START);
+    // What is being recorded is under way all the same, and counts for the project.
+    assert_eq!(book.counts().0, 1);
+    for _ in 0..3 {
+        assert!(book.reserve(&other, START));
+    }
+    assert!(!book.reserve(&other, START), "a project may have a quarter of all");
+    book.give_back(place);
+    assert!(book.reserve(&hook, START));
+    assert!(!book.reserve(&hook, START), "it counts as answered although its place was given back");
+}
+
+#[test]
+fn while_its_breaker_waits_to_be_told_an_endpoint_is_not_asked_anew() {
+    let mut book = book(16);
+    let hook = endpoint(1, 1);
+    introduce(&mut book, &hook);
+    for _ in 0..TIMEOUTS_IN_A_ROW {
+        book.observe(hook.id, Observed::Timeout, START);
+    }
+    let later = START + OPEN;
+    book.has_work(hook.id, later, false);
+    let pick = one_pick(&mut book, later);
+    book.looked(pick, &Found { endpoint: Some(&hook), others: 1, ..Found::default() }, later);
+    let mut probe = Place::new(hook.id, false);
+    book.answered(&mut probe);
+    assert!(!probe.answered);
+    assert!(!book.reserve(&hook, later), "the probe's outcome was not told yet");
+    assert_eq!(book.observe(hook.id, Observed::Success, later), Some(BreakerState::Closed));
+    book.give_back(probe);
+    assert!(book.reserve(&hook, later));
 }
 
 /// What waits in the pretended store: first attempts and others, by endpoint.
@@ -180,12 +262,14 @@ type Pending = BTreeMap<EndpointId, (usize, usize)>;
 
 #[derive(Clone, Debug)]
 enum Move {
-    /// Something is recorded for an endpoint, and said.
-    Record { endpoint: u8, first: bool },
+    /// Something is recorded for an endpoint, and said; perhaps by somebody who says that it is one.
+    Record { endpoint: u8, first: bool, counted: bool },
     /// Free places are given out.
     Pick,
     /// A claim ends.
     Look(proptest::sample::Index),
+    /// An attempt is taken by its receiver.
+    Answer(proptest::sample::Index),
     /// An attempt ends.
     Finish(proptest::sample::Index),
     /// A fresh delivery asks for a place.
@@ -194,26 +278,34 @@ enum Move {
 
 fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
-        (0..6_u8, any::<bool>()).prop_map(|(endpoint, first)| Move::Record { endpoint, first }),
+        (0..6_u8, any::<bool>(), any::<bool>()).prop_map(|(endpoint, first, counted)| Move::Record {
+            endpoint,
+            first,
+            counted
+        }),
         Just(Move::Pick),
         any::<proptest::sample::Index>().prop_map(Move::Look),
+        any::<proptest::sample::Index>().prop_map(Move::Answer),
         any::<proptest::sample::Index>().prop_map(Move::Finish),
         (0..6_u8).prop_map(|endpoint| Move::Reserve { endpoint }),
     ]
 }
+
+/// How many attempts may be at an endpoint at once: fewer than its project may have under way.
+const CAP: u32 = 1;
 
 /// A dispatcher without a store.
 struct World {
     book: Book,
     pending: Pending,
     claims: Vec<Pick>,
-    attempts: Vec<(EndpointId, bool)>,
+    attempts: Vec<Place>,
 }
 
 impl World {
     fn hook(id: EndpointId) -> Endpoint {
         // Three projects with two endpoints each.
-        Endpoint { max_in_flight: 3, ..endpoint(number(id), number(id) / 2) }
+        Endpoint { max_in_flight: CAP, ..endpoint(number(id), number(id) / 2) }
     }
 
     fn pick(&mut self) {
@@ -229,33 +321,40 @@ impl World {
         *firsts_wait -= firsts;
         *others_wait -= others;
         let next = (*firsts_wait + *others_wait > 0).then_some((START, *firsts_wait > 0));
-        self.attempts.extend((0..firsts).map(|_| (pick.endpoint, true)));
-        self.attempts.extend((0..others).map(|_| (pick.endpoint, pick.firsts_only)));
+        self.attempts.extend((0..firsts).map(|_| Place::new(pick.endpoint, true)));
+        self.attempts.extend((0..others).map(|_| Place::new(pick.endpoint, pick.firsts_only)));
         let found = Found { endpoint: Some(&Self::hook(pick.endpoint)), firsts, others, next, parked: None };
         self.book.looked(pick, &found, START);
     }
 
     fn finish(&mut self, attempt: usize) {
-        let (endpoint, first) = self.attempts.swap_remove(attempt);
-        self.book.give_back(endpoint, first);
+        self.book.give_back(self.attempts.swap_remove(attempt));
     }
 
     fn step(&mut self, step: Move) {
         match step {
-            Move::Record { endpoint, first } => {
+            Move::Record { endpoint, first, counted } => {
                 let id = EndpointId::from_bits(endpoint.into());
                 let (firsts, others) = self.pending.entry(id).or_default();
                 *(if first { firsts } else { others }) += 1;
-                self.book.has_work(id, START, first);
+                if first && counted {
+                    self.book.has_one_more(id, START);
+                } else {
+                    self.book.has_work(id, START, first);
+                }
             }
             Move::Pick => self.pick(),
             Move::Look(which) if !self.claims.is_empty() => self.look(which.index(self.claims.len())),
             Move::Finish(which) if !self.attempts.is_empty() => self.finish(which.index(self.attempts.len())),
-            Move::Look(_) | Move::Finish(_) => {}
+            Move::Answer(which) if !self.attempts.is_empty() => {
+                let which = which.index(self.attempts.len());
+                self.book.answered(&mut self.attempts[which]);
+            }
+            Move::Look(_) | Move::Answer(_) | Move::Finish(_) => {}
             Move::Reserve { endpoint } => {
                 let id = EndpointId::from_bits(endpoint.into());
                 if self.book.reserve(&Self::hook(id), START) {
-                    self.attempts.push((id, true));
+                    self.attempts.push(Place::new(id, true));
                 }
             }
         }
@@ -281,11 +380,12 @@ proptest! {
             let claimed: usize = world.claims.iter().map(|pick| pick.places).sum();
             prop_assert_eq!(world.book.in_flight, world.attempts.len() + claimed);
             prop_assert!(world.book.in_flight <= 8);
-            prop_assert!(world.attempts.iter().filter(|(_, first)| !first).count() <= world.book.later);
+            prop_assert!(world.attempts.iter().filter(|place| !place.first).count() <= world.book.later);
             prop_assert!(world.book.later <= 6, "a fifth of eight is kept");
             prop_assert!(world.book.projects.values().all(|places| *places <= 2), "a quarter of eight");
             for id in (0..6).map(EndpointId::from_bits) {
-                prop_assert!(world.attempts.iter().filter(|(endpoint, _)| *endpoint == id).count() <= 3);
+                let asked = world.attempts.iter().filter(|place| place.endpoint == id && !place.answered).count();
+                prop_assert!(asked <= CAP as usize);
             }
         }
         for _ in 0..2_000 {
