@@ -118,14 +118,16 @@ impl<P: Post> LiveKitSender<P> {
         match time::timeout(bound, ended).await {
             Ok(outcomes) => outcomes,
             Err(_) => {
-                let state = self.inner.state.lock();
-                panic!(
-                    "{} of {} webhooks have not met their fate within {bound:?}",
-                    state.queued - state.outcomes.len(),
-                    state.queued
-                );
+                let (unsettled, queued) = (self.unsettled(), self.inner.state.lock().queued);
+                panic!("{unsettled} of {queued} webhooks have not met their fate within {bound:?}");
             }
         }
+    }
+
+    /// How many webhooks have not met their fate.
+    pub fn unsettled(&self) -> usize {
+        let state = self.inner.state.lock();
+        state.queued - state.outcomes.len()
     }
 
     /// The outcomes so far.
