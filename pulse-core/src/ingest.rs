@@ -241,6 +241,7 @@ impl Ingest {
             let (parts, called) = (plane.parts(), Wakes::jobs_called_by(&batch));
             let outcome = parts.store.commit(batch, CommitMode::Apply).await?;
             if let Outcome::Committed { seqs } = &outcome {
+                parts.courtesy.note_event();
                 parts.wakes.wake(called);
                 outbox.send(&dispatcher, seqs);
             }

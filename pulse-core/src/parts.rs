@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::{
     access::{keyring::Keyring, pepper::Peppers, seal::Sealer},
-    deliver::schedule::Schedule,
+    deliver::{courtesy::Courtesy, schedule::Schedule},
     entropy::Entropy,
     error::Result,
     files::OperatorTokenFile,
@@ -232,6 +232,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// Hints that there is work.
     pub wakes: Wakes,
+    /// How replays make way for what happens now.
+    pub courtesy: Courtesy,
     /// Verification of credentials, and recent tenants.
     pub keyring: Keyring,
     /// Sealing of stored secrets.
@@ -313,6 +315,7 @@ impl Parts {
             shards: Shards(store.clone()),
             hub,
             wakes: Wakes::default(),
+            courtesy: Courtesy::new(Arc::clone(&clock)),
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
             redis,
             process_id,

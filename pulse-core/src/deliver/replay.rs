@@ -5,8 +5,8 @@
 //!   by the same replay, whose deliveries have ids of their own making.
 //! - A batch holds only while the replay, its endpoints and its events are as they were read. What has changed is read anew: a
 //!   replay that was stopped ends, an endpoint that is gone or disabled is left out.
-//! - It makes way for everything else: batches are small, the writer is left free for as long as each has taken, a turn is
-//!   short, and the deliveries wait behind all others of their endpoint.
+//! - It makes way for everything else (`courtesy`): batches are small, the writer is left free after each, a turn is short, and the
+//!   deliveries wait behind all others of their endpoint.
 
 mod choice;
 
@@ -34,15 +34,13 @@ use crate::{
     watch::LATE,
 };
 
-/// Events that are looked at at a time.
-const PAGE: usize = 200;
-/// Deliveries that one commit makes, but for those of its last event: a store with one writer has everybody else wait for it, a
-/// few milliseconds for so many.
-const ROWS: usize = 50;
+/// Events that are looked at at a time while nothing else goes on.
+const PAGE: usize = 100;
+/// Deliveries that one commit makes while nothing else goes on, but for those of its last event: a store with one writer has everybody
+/// else wait for it, ten milliseconds for so many.
+const ROWS: usize = 100;
 /// For how long a turn goes on: jobs that wait for a place among those that are done at once get it soon.
 const SLICE: Duration = Duration::from_secs(2);
-/// The longest pause after a commit.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The shortest pause of a replay that waits: what it could have made meanwhile is made up for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often what has changed is read anew in one turn.
@@ -124,11 +122,11 @@ impl Run<'_> {
         loop {
             let (parts, horizon) = (self.parts, self.horizon());
             let choice = Choice { parts, replay: &self.replay, endpoints: &self.endpoints };
-            let page = choice.page(self.replay.cursor, horizon, PAGE).await?;
+            let page = choice.page(self.replay.cursor, horizon, parts.courtesy.portion(PAGE)).await?;
             let mut chosen = page.chosen.as_slice();
             while !chosen.is_empty() {
                 let now = parts.clock.now();
-                let most = self.replay.allowance(now, ROWS);
+                let most = self.replay.allowance(now, parts.courtesy.portion(ROWS));
                 if most == 0 {
                     let wait = self.replay.next_at(now).since(now);
                     return self.leave(Left::Later(wait.max(LOOK_EVERY))).await;
@@ -197,8 +195,7 @@ impl Run<'_> {
                 return Err(Error::internal(format!("replay {} has made a delivery already: {outcome:?}", after.id)));
             }
         }
-        // Half of the writer's time is everybody else's.
-        tokio::time::sleep(took.min(LONGEST_PAUSE)).await;
+        parts.courtesy.rest(took).await;
         Ok(true)
     }
 

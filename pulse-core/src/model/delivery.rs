@@ -121,6 +121,11 @@ impl Delivery {
     pub fn replay(&self) -> Option<JobId> {
         self.origin.parse().ok()
     }
+
+    /// Whether a replay made it.
+    pub fn is_replayed(&self) -> bool {
+        self.prio == Priority::Replay.number()
+    }
 }
 
 /// How an attempt ended, in one word.

@@ -33,8 +33,8 @@ const RATE: u32 = 120;
 /// Rooms of a project: each has a lane at the sender.
 const ROOMS: usize = 8;
 const PARTICIPANTS: usize = 3;
-/// Events of a room that wait at the sender when the next is held back. A machine that is slower than the rate makes the load
-/// smaller, and not its events too old: what is dropped then was dropped because of the daemons.
+/// Events of a room that wait at the sender when the next is held back, where some daemon always runs: then a slow machine makes
+/// the load smaller, and not its events too old, and what is dropped was dropped because of the daemons.
 const WAITING_PER_ROOM: usize = 2;
 /// How long the last events may take to be accepted, all tries included.
 const LAST_TRIES: Duration = Duration::from_secs(30);
@@ -92,14 +92,17 @@ impl Crowd {
 
     /// Lets the story be told until the load is ended.
     pub(super) fn tell(&self, sender: &LiveKitSender, seed: u64) -> Load {
-        self.tell_at(sender, seed, RATE)
+        self.tell_within(sender, seed, RATE, usize::MAX)
     }
 
-    /// The same with so many events in a second.
+    /// The same with so many events in a second, and fewer on a machine that is slower.
     pub(super) fn tell_at(&self, sender: &LiveKitSender, seed: u64, rate: u32) -> Load {
+        self.tell_within(sender, seed, rate, self.projects.len() * ROOMS * WAITING_PER_ROOM)
+    }
+
+    fn tell_within(&self, sender: &LiveKitSender, seed: u64, rate: u32, most: usize) -> Load {
         let ending = Arc::new(AtomicBool::new(false));
         let (stop, sender, mut story) = (Arc::clone(&ending), sender.clone(), self.story(seed));
-        let most = self.projects.len() * ROOMS * WAITING_PER_ROOM;
         let telling = tokio::spawn(async move {
             let mut told = HashMap::new();
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);

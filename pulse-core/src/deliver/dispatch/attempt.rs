@@ -84,6 +84,10 @@ pub(super) const INTERRUPTED: &str = "interrupted";
 impl Dispatcher {
     /// Sends what is leased, and writes down what came of it. The place is given back at the end, whatever happens.
     pub(super) async fn attempt(self: Arc<Self>, mut slot: Slot, work: Work) {
+        if work.delivery.is_replayed() {
+            // One after the other; when it is time to stop, all that were taken.
+            self.stopping.run_until_cancelled(self.parts().courtesy.gap()).await;
+        }
         let started_at = self.parts().clock.now();
         let ended = match AssertUnwindSafe(self.exchange(&work, started_at)).catch_unwind().await {
             Ok(ended) => ended,

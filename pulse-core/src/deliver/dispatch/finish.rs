@@ -63,7 +63,7 @@ impl Dispatcher {
     /// What is replayed waits until few others are at it, though not for long: its lease goes on, and so does the time in which a
     /// daemon ends.
     async fn turn(&self, delivery: &Delivery) -> Option<SemaphorePermit<'_>> {
-        if delivery.prio != Priority::Replay.number() {
+        if !delivery.is_replayed() {
             return None;
         }
         tokio::select! {
@@ -219,7 +219,7 @@ impl Dispatcher {
 /// The delivery as it is after an attempt.
 pub(super) fn concluded(delivery: Delivery, moved: &Transition, ended: &Ended, parts: &Parts) -> Delivery {
     let to = moved.to;
-    let replayed = delivery.prio == Priority::Replay.number();
+    let replayed = delivery.is_replayed();
     let later = to.attempts_made > 0 || to.interruptions > 0 || to.faults > 0;
     Delivery {
         state: to,

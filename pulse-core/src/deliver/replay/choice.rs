@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Deliveries that are read at a time.
-const ROWS: usize = 1_000;
+const ROWS: usize = 100;
 /// Events that are looked at at a time for a count.
 const PAGE: usize = 500;
 /// Events that are counted at most.

@@ -13,7 +13,7 @@ use pulse_core::{
     },
     repo::Document as _,
     store::{BATCH_LIMIT, Batch, CommitMode, Outcome, SharedStore},
-    time::{Clock as _, SystemClock},
+    time::{Clock as _, SystemClock, Timestamp},
 };
 use serde_json::json;
 
@@ -25,6 +25,9 @@ const AT_ONCE: usize = 4;
 const TRIED: u32 = 9;
 /// For how long the events are kept.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// The time from one event of a project to the next: few projects have as many.
+const APART: Duration = Duration::from_millis(1);
 
 /// A project, and the endpoints that get each of its events.
 #[derive(Clone, Debug)]
@@ -49,17 +52,20 @@ pub(super) enum Standing {
     GivenUp,
 }
 
-/// Records so many events of each target, with a delivery to each of its endpoints that stands so.
+/// Records so many events of each target, with a delivery to each of its endpoints that stands so. The events have happened one
+/// after the other, the last one now.
 pub(super) async fn seed(store: &SharedStore, targets: &[Target], events: usize, standing: Standing) {
+    let now = SystemClock::new().now();
     let batches = targets.iter().flat_map(|target| {
         let whole = BATCH_LIMIT / (1 + target.endpoints.len());
-        let sizes = (0..events).step_by(whole).map(move |from| whole.min(events - from));
-        sizes.map(move |size| (target.clone(), size))
+        let moment = move |n: usize| now.minus(APART * u32::try_from(events - n).expect("not that many"));
+        let parts = (0..events).step_by(whole).map(move |from| from..events.min(from + whole));
+        parts.map(move |part| (target.clone(), part.map(moment).collect()))
     });
-    let committed = stream::iter(batches).map(|(target, size)| {
+    let committed = stream::iter(batches).map(|(target, moments): (Target, Vec<Timestamp>)| {
         let store = Arc::clone(store);
         tokio::spawn(async move {
-            let outcome = store.commit(batch(&target, size, standing), CommitMode::Apply).await.expect("commits");
+            let outcome = store.commit(batch(&target, &moments, standing), CommitMode::Apply).await.expect("commits");
             assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
         })
     });
@@ -69,14 +75,13 @@ pub(super) async fn seed(store: &SharedStore, targets: &[Target], events: usize,
     }
 }
 
-/// So many events of one session, with their deliveries.
-fn batch(target: &Target, size: usize, standing: Standing) -> Batch {
-    let (entropy, clock) = (SystemEntropy::default(), SystemClock::new());
-    let now = clock.now();
-    let session_id = Some(SessionId::new(now, &entropy));
+/// Events of one session that happened then, with their deliveries.
+fn batch(target: &Target, moments: &[Timestamp], standing: Standing) -> Batch {
+    let entropy = SystemEntropy::default();
+    let session_id = Some(SessionId::new(moments[0], &entropy));
     let room = "standup".parse().expect("a room");
     let mut batch = Batch::new();
-    for n in 0..size {
+    for (n, now) in moments.iter().copied().enumerate() {
         let id = EventId::new(now, &entropy);
         let sid = format!("PA_{id}");
         // As large as what ingest makes of a join.
