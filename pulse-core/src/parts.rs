@@ -315,7 +315,7 @@ impl Parts {
             shards: Shards(store.clone()),
             hub,
             wakes: Wakes::default(),
-            courtesy: Courtesy::new(Arc::clone(&clock)),
+            courtesy: Courtesy::new(Arc::clone(&clock), settings.pipeline.concurrency, settings.pipeline.lease),
             engines: Engines::new(outbound.clone(), settings.livekit.clone(), Arc::clone(&clock), engine),
             redis,
             process_id,

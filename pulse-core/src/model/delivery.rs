@@ -122,8 +122,8 @@ impl Delivery {
         self.origin.parse().ok()
     }
 
-    /// Whether a replay made it.
-    pub fn is_replayed(&self) -> bool {
+    /// Whether somebody asked for it, by a replay or a resend: it makes way for what happens by itself.
+    pub fn is_asked_for(&self) -> bool {
         self.prio == Priority::Replay.number()
     }
 }

@@ -84,7 +84,7 @@ pub(super) const INTERRUPTED: &str = "interrupted";
 impl Dispatcher {
     /// Sends what is leased, and writes down what came of it. The place is given back at the end, whatever happens.
     pub(super) async fn attempt(self: Arc<Self>, mut slot: Slot, work: Work) {
-        if work.delivery.is_replayed() {
+        if work.delivery.is_asked_for() {
             // One after the other; when it is time to stop, all that were taken.
             self.stopping.run_until_cancelled(self.parts().courtesy.gap()).await;
         }

@@ -60,10 +60,10 @@ impl Dispatcher {
         }
     }
 
-    /// What is replayed waits until few others are at it, though not for long: its lease goes on, and so does the time in which a
+    /// What was asked for waits until few others are at it, though not for long: its lease goes on, and so does the time in which a
     /// daemon ends.
     async fn turn(&self, delivery: &Delivery) -> Option<SemaphorePermit<'_>> {
-        if !delivery.is_replayed() {
+        if !delivery.is_asked_for() {
             return None;
         }
         tokio::select! {
@@ -219,7 +219,7 @@ impl Dispatcher {
 /// The delivery as it is after an attempt.
 pub(super) fn concluded(delivery: Delivery, moved: &Transition, ended: &Ended, parts: &Parts) -> Delivery {
     let to = moved.to;
-    let replayed = delivery.is_replayed();
+    let asked_for = delivery.is_asked_for();
     let later = to.attempts_made > 0 || to.interruptions > 0 || to.faults > 0;
     Delivery {
         state: to,
@@ -227,7 +227,7 @@ pub(super) fn concluded(delivery: Delivery, moved: &Transition, ended: &Ended, p
         leased_until: None,
         finished_at: to.status.is_terminal().then(|| parts.clock.now()),
         last_result: Some(ended.word()),
-        prio: if replayed || !later { delivery.prio } else { Priority::Retry.number() },
+        prio: if asked_for || !later { delivery.prio } else { Priority::Retry.number() },
         ..delivery
     }
 }

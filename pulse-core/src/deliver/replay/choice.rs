@@ -17,7 +17,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Deliveries that are read at a time.
+/// Deliveries that are read at a time: as many as events, and so many at least.
 const ROWS: usize = 100;
 /// Events that are looked at at a time for a count.
 const PAGE: usize = 500;
@@ -102,7 +102,11 @@ impl Choice<'_> {
             }
             let mut after = None;
             loop {
-                let rows = self.parts.deliveries.of_span(endpoint.id, self.which(), span, after, ROWS).await?;
+                let rows = self
+                    .parts
+                    .deliveries
+                    .of_span(endpoint.id, self.which(), span, after, events.len().max(ROWS))
+                    .await?;
                 rows.rows.iter().for_each(|row| note(row, latest));
                 after = rows.next;
                 if after.is_none() {
