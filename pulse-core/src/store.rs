@@ -247,6 +247,9 @@ pub struct Batch {
     /// Whether caches of keys and projects must be dropped: true for what revokes, suspends, deletes, restores or
     /// changes a key, a project or an organization.
     pub bumps_generation: bool,
+    /// Whether it can wait a little for others: true for the few writes that end what has been done already. An engine that
+    /// commits in groups lets others go first, for a few groups at most.
+    pub is_patient: bool,
 }
 
 impl Batch {
@@ -309,10 +312,17 @@ impl Batch {
         self
     }
 
+    /// Says that it can wait a little for others.
+    pub fn be_patient(&mut self) -> &mut Self {
+        self.is_patient = true;
+        self
+    }
+
     /// Adds the writes of another batch after these.
     pub fn extend(&mut self, other: Self) -> &mut Self {
         self.writes.extend(other.writes);
         self.bumps_generation |= other.bumps_generation;
+        self.is_patient &= other.is_patient;
         self
     }
 }

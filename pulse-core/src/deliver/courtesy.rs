@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::time::Clock;
 
 /// How many events a second each core has until the others' part of the time is larger by one. On two cores, 500 events a second make
-/// 13 parts: others' deliveries take half as long again then at the 99th percentile (`tests/bench "events replay"`).
-const EVENTS_PER_PART: u32 = 20;
+/// 21 parts: others' deliveries take half as long again then at the 99th percentile (`tests/bench "events replay"`).
+const EVENTS_PER_PART: u32 = 12;
 /// For how long events are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 /// The longest rest after a step: beside a load that takes all there is, a replay goes on slowly.

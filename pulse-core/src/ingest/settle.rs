@@ -55,6 +55,7 @@ pub(crate) async fn settle_session(plane: &ControlPlane, id: SessionId) -> Resul
     }
     let mut batch = Batch::new();
     Session { summary: Some(summary), ..session }.replace_in(&mut batch)?;
+    batch.be_patient();
     commit(plane, batch).await
 }
 

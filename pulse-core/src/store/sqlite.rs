@@ -18,6 +18,7 @@ mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod write;
 mod writer;
 
@@ -132,13 +133,14 @@ impl Store for SqliteStore {
         if batch.is_empty() && !batch.bumps_generation {
             return Ok(Outcome::Committed { seqs: Vec::new() });
         }
-        let batch = Prepared::new(batch);
+        let is_patient = batch.is_patient;
+        let mut batch = Prepared::new(batch)?;
         let apply = move |conn: &Connection| {
-            let outcome = write::apply(conn, &batch)?;
+            let outcome = write::apply(conn, &mut batch)?;
             let keep = mode == CommitMode::Apply && matches!(outcome, Outcome::Committed { .. });
             Ok((outcome, keep))
         };
-        self.writer.run(apply).await
+        if is_patient { self.writer.run_patiently(apply).await } else { self.writer.run(apply).await }
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Stored>> {

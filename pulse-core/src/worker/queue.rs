@@ -107,6 +107,7 @@ async fn turn(pipeline: &Pipeline, job: Job) -> Result<()> {
             Job { attempts: job.attempts + 1, due_at: now.plus(pause), ..job }.replace_in(&mut batch)?;
         }
     }
+    batch.be_patient();
     // Stale means that the job was called for anew, or that the lease was over and somebody else has it: it is theirs then.
     parts.store.commit(batch, CommitMode::Apply).await.map(drop)
 }

@@ -137,6 +137,7 @@ impl Dispatcher {
             if batch.is_empty() {
                 return Ok(None);
             }
+            batch.be_patient();
             fault::point("finish.before_commit").await?;
             match parts.store.commit(batch, CommitMode::Apply).await? {
                 Outcome::Committed { .. } => {

@@ -39,14 +39,14 @@ use crate::{
     fault,
 };
 
-/// From how many pages on the log is folded: the more, the fewer pages are written twice, and the longer a start after a
-/// crash reads (8,000 pages are 32 MiB; `tests/bench "events load"`).
-pub(super) const FOLD_AT: i32 = 8_000;
-/// From how many times as many on commits fold it themselves.
+/// From how many bytes on the log is folded: the more, the fewer pages are written twice, and the longer a start after a
+/// crash reads (`tests/bench "events load"`, `"events stop"`).
+pub(super) const FOLD_AT: u32 = 64 * 1024 * 1024;
+/// From how many times as many on commits fold it themselves: it has 256 MiB then.
 const TOO_LONG: i32 = 4;
-/// How many pages may be left for a commit to fold itself: not many more than the largest commits have.
-const NEARLY: i32 = 400;
-/// How often the log is folded until so few are left: under the heaviest load it comes to three times.
+/// How many bytes of pages may be left for a commit to fold itself: not many more than the largest commits have.
+const NEARLY: u32 = 2 * 1024 * 1024;
+/// How often the log is folded until so few are left.
 const PASSES: usize = 6;
 
 /// The thread that folds.
@@ -130,13 +130,16 @@ struct Folder {
     conn: Connection,
     /// The database, for its sync. Never closed: that would drop SQLite's locks on it in this process.
     database: ManuallyDrop<File>,
+    /// [`NEARLY`] in pages.
+    nearly: i32,
 }
 
 impl Folder {
     fn open(path: &Path) -> Result<Self> {
         let conn = connection::open(path, Role::Reader)?;
         let database = File::open(path).map_err(Error::store_unavailable)?;
-        Ok(Self { conn, database: ManuallyDrop::new(database) })
+        let nearly = connection::pages(&conn, NEARLY)?;
+        Ok(Self { conn, database: ManuallyDrop::new(database), nearly })
     }
 
     /// Folds the log until few of its pages, of which commits tell how many there are, are left; says how often that took,
@@ -146,7 +149,7 @@ impl Folder {
             disk()?;
             let (_, folded) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
             self.database.sync_data().map_err(|_| connection::failure(ffi::SQLITE_IOERR_FSYNC))?;
-            if log_pages.load(Relaxed).saturating_sub(folded) <= NEARLY {
+            if log_pages.load(Relaxed).saturating_sub(folded) <= self.nearly {
                 return Ok(Some(pass));
             }
         }

@@ -4,11 +4,20 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, config::DbConfig, ffi};
 
-use super::locks;
+use super::{checkpoint::FOLD_AT, locks};
 use crate::error::{Code, Error, Result};
 
 /// Marks a SQLite file as a Pulse store: `PULS` in ASCII.
 const APPLICATION_ID: i32 = 0x5055_4C53;
+
+/// The size of a page of a new store, in bytes: half of SQLite's own. An event changes some fifteen pages, each in another
+/// place, so smaller ones leave less to write; still smaller ones make trees deeper, which costs more than it saves
+/// (`docs/DECISIONS.md`). A store keeps the size that it was made with.
+const PAGE: u32 = 2_048;
+
+/// To how many bytes the log's file is cut when it is begun anew: twice what it is folded at, which it has under a load. To let
+/// it grow anew costs each commit more than to write over it.
+const LOG_KEPT: u32 = FOLD_AT * 2;
 
 /// A pause of the busy handler, and how many of them make up 15 s with the cost of waking. The pause is fixed because
 /// SQLite's own handler backs off: beside a saturated writer it let a second process wait for 2.2 s, this one for 24 ms.
@@ -50,12 +59,13 @@ fn configure(conn: &mut Connection, role: Role) -> rusqlite::Result<()> {
     // Otherwise a statement on a table with a partial index is prepared anew whenever another value is bound: values might
     // tell whether the index has all rows. Whether it does is said by the statements themselves.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // Caches in KiB, filled as they are used. What a group changes must fit into the writer's, or its pages are written
-    // twice; the next group reads them again. The readers' are small because there are several.
-    let (cache, query_only) = if role == Role::Writer { (32_768, "OFF") } else { (512, "ON") };
+    // Caches in KiB, filled as they are used. What most groups change fits into the writer's; a larger one is written in
+    // part before it is committed. Each commit that has split a page looks at the whole cache, which was a tenth of the
+    // writer's time with 32 MiB. The readers' are small because there are several.
+    let (cache, query_only) = if role == Role::Writer { (4_096, "OFF") } else { (512, "ON") };
     conn.execute_batch(&format!(
         "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
-         PRAGMA cache_size = -{cache}; PRAGMA query_only = {query_only}; PRAGMA journal_size_limit = 67108864;"
+         PRAGMA cache_size = -{cache}; PRAGMA query_only = {query_only}; PRAGMA journal_size_limit = {LOG_KEPT};"
     ))
 }
 
@@ -66,6 +76,9 @@ fn adopt(conn: &Connection) -> rusqlite::Result<bool> {
     if !empty && !is_marked(conn)? {
         return Ok(false);
     }
+    if empty {
+        conn.pragma_update(None, "page_size", PAGE)?;
+    }
     // Of two processes that make the same store, SQLite tells the second that it is busy without asking the handler.
     let mut tries = 0;
     loop {
@@ -75,6 +88,12 @@ fn adopt(conn: &Connection) -> rusqlite::Result<bool> {
         }
         std::thread::sleep(BUSY_PAUSE);
     }
+}
+
+/// How many of the store's pages so many bytes are.
+pub(super) fn pages(conn: &Connection, bytes: u32) -> rusqlite::Result<i32> {
+    conn.pragma_query_value(None, "page_size", |row| row.get(0))
+        .map(|page: u32| i32::try_from(bytes / page).unwrap_or(i32::MAX))
 }
 
 /// Marks the file as a Pulse store.

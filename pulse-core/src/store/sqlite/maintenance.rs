@@ -27,7 +27,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Pages copied between two calls of the progress function: 2 MiB with pages of 4 KiB.
+/// Pages copied between two calls of the progress function: 1 MiB with pages of 2 KiB.
 const STEP: i32 = 512;
 
 /// What a backup wrote.

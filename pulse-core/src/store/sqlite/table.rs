@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) get: String,
     /// `id, doc, columns..`.
     pub(super) insert: String,
-    /// `id` -> `version, columns..`.
+    /// `id` -> `rowid, version, columns..`.
     pub(super) columns_of: String,
     /// `id, version`.
     pub(super) delete: String,
@@ -108,7 +108,7 @@ impl Table {
                 each(3, &|_, at| format!(", ?{at}")),
             ),
             columns_of: format!(
-                "SELECT version{} FROM {name} WHERE id = ?1",
+                "SELECT rowid, version{} FROM {name} WHERE id = ?1",
                 each(0, &|field, _| format!(", c_{field}"))
             ),
             delete: format!("DELETE FROM {name} WHERE id = ?1 AND version = ?2"),
@@ -121,12 +121,12 @@ impl Table {
         }
     }
 
-    /// The statement that gives a row a new document and new values for these of [`Table::columns`]: `id, doc, values..`.
+    /// The statement that gives a row a new document and new values for these of [`Table::columns`]: `rowid, doc, values..`.
     /// SQLite takes out and puts in the entries of all indexes over a column that is set, also to what it was.
     pub(super) fn update(&self, columns: &[usize]) -> String {
         let set = columns.iter().zip(3..).map(|(column, at)| format!(", c_{} = ?{at}", self.columns[*column].name));
         let set = set.collect::<String>();
-        format!("UPDATE {} SET version = version + 1, doc = ?2{set} WHERE id = ?1", self.collection.name)
+        format!("UPDATE {} SET version = version + 1, doc = ?2{set} WHERE rowid = ?1", self.collection.name)
     }
 
     /// The document's values for [`Table::columns`], in order.

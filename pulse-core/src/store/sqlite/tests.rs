@@ -1,6 +1,9 @@
 //! What only shows inside the engine: plans of statements, steps of migrations, faults in the writer's thread.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures_util::{
     FutureExt as _,
@@ -9,10 +12,11 @@ use futures_util::{
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     SqliteOptions, SqliteStore,
+    checkpoint::FOLD_AT,
     connection::{self, Role},
     locks::StoreLock,
     migrations::{self, Migration},
@@ -24,7 +28,7 @@ use crate::{
     store::{
         Batch, CommitMode, CommitObserver, Order, Outcome, Position, Scan, Store,
         schema::{AUDIT, COLLECTIONS, DELIVERIES, EVENTS, FieldType, META, PRIMARY, SCHEMA_VERSION},
-        testing::sample::{audit, past},
+        testing::sample::{audit, event, past},
     },
     time::SystemClock,
 };
@@ -114,6 +118,24 @@ async fn every_list_seeks_in_its_index_and_sorts_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_store_keeps_the_size_of_its_pages_and_folds_at_as_many_bytes() {
+    let (temporary, folder) = (open("small-pages").await, std::env::temp_dir());
+    let of = |path: &Path| {
+        let conn = connection::open(path, Role::Writer).unwrap();
+        let size: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        (size, connection::pages(&conn, FOLD_AT).unwrap())
+    };
+    assert_eq!(of(&temporary.store.path), (2_048, 32_768));
+
+    let older = folder.join(format!("pulse-sqlite-{}-large-pages.db", std::process::id()));
+    let conn = Connection::open(&older).unwrap();
+    conn.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;").unwrap();
+    assert_eq!(of(&older), (4_096, 16_384));
+    drop(conn);
+    let _ = std::fs::remove_file(&older);
+}
+
 #[test]
 fn the_steps_end_at_the_declared_version() {
     assert_eq!(migrations::MIGRATIONS.last().map_or(1, |step| step.version), SCHEMA_VERSION);
@@ -176,15 +198,11 @@ async fn a_panic_in_one_job_rolls_back_that_job_alone() {
     store.ping().await.unwrap();
 }
 
-#[tokio::test]
-async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_own_answer() {
-    let groups = Arc::new(Groups::default());
-    let temporary = Arc::new(open_observed("group", Some(groups.clone())).await);
-    let store = &temporary.store;
-    // The writer is busy until all the others wait for it: so they are one group.
+/// Keeps the writer busy until it is told to go on.
+async fn hold(temporary: &Arc<Temporary>) -> (JoinHandle<Result<()>>, std::sync::mpsc::Sender<()>) {
     let (begun, begins) = oneshot::channel();
     let (release, released) = std::sync::mpsc::channel();
-    let busy = temporary.clone();
+    let temporary = temporary.clone();
     let busy = tokio::spawn(async move {
         let mut begun = Some(begun);
         let hold = move |_: &Connection| {
@@ -192,9 +210,66 @@ async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_
             let _ = released.recv();
             Ok(((), true))
         };
-        busy.store.writer.run(hold).await
+        temporary.store.writer.run(hold).await
     });
     begins.await.unwrap();
+    (busy, release)
+}
+
+#[tokio::test]
+async fn a_patient_batch_lets_others_be_committed_first() {
+    let groups = Arc::new(Groups::default());
+    let temporary = Arc::new(open_observed("patient", Some(groups.clone())).await);
+    let (busy, release) = hold(&temporary).await;
+    let batches = [("a", true), ("b", false), ("c", true), ("d", true), ("e", false)].map(|(name, is_patient)| {
+        let mut batch = Batch { is_patient, ..Batch::new() };
+        batch.append(&AUDIT, "org_1", format!("aud_{name}"), audit(name, &past(1)));
+        temporary.store.commit(batch, CommitMode::Apply)
+    });
+    let (answers, ()) = join(join_all(batches), async { release.send(()).unwrap() }).await;
+    busy.await.unwrap().unwrap();
+    let seqs = answers.into_iter().map(|answer| match answer.unwrap() {
+        Outcome::Committed { seqs } => seqs[0],
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), [3, 1, 4, 5, 2]);
+    assert!(groups.0.lock().ends_with(&[2, 3]), "{groups:?}");
+}
+
+#[tokio::test]
+async fn a_record_of_a_group_that_is_done_again_has_its_new_number_in_its_text_and_its_columns() {
+    let temporary = Arc::new(open("again").await);
+    let (busy, release) = hold(&temporary).await;
+    let of = |name: &str| {
+        let mut batch = Batch::new();
+        batch.append(&EVENTS, "ses_1", format!("evt_{name}"), event(name));
+        batch
+    };
+    let waiting = [
+        temporary.store.commit(of("tried"), CommitMode::Check),
+        temporary.store.commit(of("first"), CommitMode::Apply),
+        temporary.store.commit(of("second"), CommitMode::Apply),
+    ];
+    let (answers, ()) = join(join_all(waiting), async { release.send(()).unwrap() }).await;
+    busy.await.unwrap().unwrap();
+    let seqs = [1, 1, 2].map(|seq| Outcome::Committed { seqs: vec![seq] });
+    assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), seqs);
+    let scan = Scan { order: Order::Ascending, ..Scan::new(&EVENTS, "log_seq", vec![json!("ses_1")]) };
+    let found = temporary.store.scan(scan).await.unwrap().rows.into_iter();
+    let mut with_number = [event("first"), event("second")];
+    for (seq, doc) in (1..).zip(&mut with_number) {
+        (doc["log"], doc["seq"]) = (json!("ses_1"), json!(seq));
+    }
+    assert_eq!(found.map(|row| row.doc).collect::<Vec<_>>(), with_number);
+}
+
+#[tokio::test]
+async fn of_a_group_stays_what_is_to_stay_and_nothing_else_and_each_job_has_its_own_answer() {
+    let groups = Arc::new(Groups::default());
+    let temporary = Arc::new(open_observed("group", Some(groups.clone())).await);
+    let store = &temporary.store;
+    // The writer is busy until all the others wait for it: so they are one group.
+    let (busy, release) = hold(&temporary).await;
 
     let of = |name: &str| {
         let mut batch = Batch::new();

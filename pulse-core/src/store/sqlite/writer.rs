@@ -1,8 +1,9 @@
 //! The one thread that writes, with group commit: what came while the last commit was under way is committed together and
-//! answered after the one commit. A lone caller waits for its own commit only; many share the cost of the disk. Nobody is waited
-//! for: what a pause of 3 ms saved in pages it cost in time (`docs/DECISIONS.md`). When what one of
-//! a group did is not to stay, the group is done once more, each job in a savepoint of its own: a savepoint for every job
-//! would have SQLite copy every page that a job changes, which was a tenth of the writer's time.
+//! answered after the one commit, but for what can wait a little for others (`turns`). A lone caller waits for its own commit
+//! only; many share the cost of the disk. Nobody is waited for: what a pause of 3 ms saved in pages it cost in time
+//! (`docs/DECISIONS.md`). When what one of a group did is not to stay, the group is done once more, each job in a savepoint
+//! of its own: a savepoint for every job would have SQLite copy every page that a job changes, which was a tenth of the
+//! writer's time.
 //!
 //! Faults:
 //! - A job that fails or panics is rolled back alone.
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     checkpoint::{Checkpointer, FOLD_AT},
     connection,
+    turns::Turns,
 };
 use crate::{
     error::{Code, Error, Result},
@@ -98,7 +100,8 @@ impl Writer {
     pub(super) fn start(mut conn: Connection, path: PathBuf, timing: Timing) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let health = Arc::new(Health::default());
-        let checkpointer = Checkpointer::start(&mut conn, path, FOLD_AT, health.clone())?;
+        let fold_at = connection::pages(&conn, FOLD_AT)?;
+        let checkpointer = Checkpointer::start(&mut conn, path, fold_at, health.clone())?;
         let thread = Thread { conn, checkpointer, timing, health: health.clone() };
         let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || thread.run(jobs));
         Ok(Self { queue: Some(queue), thread: Some(thread.map_err(Error::store_unavailable)?), health })
@@ -111,11 +114,29 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
     {
+        self.queue(false, work).await
+    }
+
+    /// The same for work that can wait a little for others (`turns`).
+    pub(super) async fn run_patiently<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
+    {
+        self.queue(true, work).await
+    }
+
+    async fn queue<T, F>(&self, is_patient: bool, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work, result: None, reply };
+        let task = Task { work, is_patient, result: None, reply };
         let gone = || Error::store_unavailable("the writer has ended");
         self.queue.as_ref().ok_or_else(gone)?.send(Box::new(task)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let (result, _work) = answer.await.map_err(|_| gone())?;
+        result
     }
 
     /// Whether writes work, as far as is known without writing; tries one when the last one failed.
@@ -142,6 +163,9 @@ impl Drop for Writer {
 
 /// Something to do in a group's transaction.
 trait Job: Send {
+    /// Whether others may go before it.
+    fn is_patient(&self) -> bool;
+
     /// Does it and keeps the result. Says whether what it wrote is to stay. An error is one of the whole group.
     fn run(&mut self, conn: &Connection) -> Result<bool>;
 
@@ -151,11 +175,18 @@ trait Job: Send {
 
 struct Task<T, F> {
     work: F,
+    is_patient: bool,
     result: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
+    /// The work goes back with its result, to be dropped by the caller: a batch is hundreds of small pieces, and everybody
+    /// waits for the writer's thread.
+    reply: oneshot::Sender<(Result<T>, F)>,
 }
 
 impl<T: Send, F: FnMut(&Connection) -> Result<(T, bool)> + Send> Job for Task<T, F> {
+    fn is_patient(&self) -> bool {
+        self.is_patient
+    }
+
     fn run(&mut self, conn: &Connection) -> Result<bool> {
         let done = catch_unwind(AssertUnwindSafe(|| (self.work)(conn)));
         let (result, keep) = match done.unwrap_or_else(|_| Err(Error::internal("a panic in a write"))) {
@@ -169,7 +200,8 @@ impl<T: Send, F: FnMut(&Connection) -> Result<(T, bool)> + Send> Job for Task<T,
 
     fn answer(self: Box<Self>, failed: Option<Error>) {
         let result = failed.map(Err).or(self.result);
-        let _ = self.reply.send(result.unwrap_or_else(|| Err(Error::internal("a write did not run"))));
+        let result = result.unwrap_or_else(|| Err(Error::internal("a write did not run")));
+        let _ = self.reply.send((result, self.work));
     }
 }
 
@@ -193,10 +225,16 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = next(&mut jobs) {
-            let mut group = vec![first];
-            group.extend(std::iter::from_fn(|| jobs.try_recv().ok()).take(GROUP - 1));
-            let full = group.len() == GROUP;
+        let mut turns = Turns::default();
+        loop {
+            let first = if turns.is_empty() { next(&mut jobs) } else { jobs.try_recv().ok() };
+            let come = first.into_iter().chain(std::iter::from_fn(|| jobs.try_recv().ok()));
+            let come: Vec<_> = come.take(GROUP).collect();
+            let full = come.len() == GROUP;
+            let group = turns.next(come, |job| job.is_patient());
+            if group.is_empty() {
+                break;
+            }
             self.commit(group);
             if full {
                 std::thread::sleep(REST);

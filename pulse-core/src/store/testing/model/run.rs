@@ -69,7 +69,7 @@ async fn commit(
 ) -> std::result::Result<(), String> {
     let mut places = Places::of(model).await;
     let writes = changes.iter().map(|change| places.write(change)).collect();
-    let batch = Batch { writes, bumps_generation: bump };
+    let batch = Batch { writes, bumps_generation: bump, is_patient: false };
     let mode = if check { CommitMode::Check } else { CommitMode::Apply };
     let before = [generation(store.as_ref()).await?, generation(model).await?];
     same(&coded(store.commit(batch.clone(), mode).await), &coded(model.commit(batch, mode).await))?;
