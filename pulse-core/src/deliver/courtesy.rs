@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::time::Clock;
 
 /// How many events a second each core has until the others' part of the time is larger by one. On two cores, 500 events a second make
-/// 21 parts: others' deliveries take half as long again then at the 99th percentile (`tests/bench "events replay"`).
+/// 21 parts: others' deliveries take a quarter as long again then at the 99th percentile (`tests/bench "events replay"`).
 const EVENTS_PER_PART: u32 = 12;
 /// For how long events are counted.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -208,10 +208,10 @@ async fn prepared(path: &Path) -> SqliteStore {
 
 /// Commits of one document: one at a time against raw rusqlite with the engine's own statement, and 64 writers against
 /// one at a time. Both are measured once their logs are as long as they get: while a log's file grows, its length is
-/// synced with each commit, which is so for raw rusqlite's first hundred commits and for the engine's first five thousand.
+/// synced with each commit, which is so for raw rusqlite's first hundred commits and for the engine's first ten thousand.
 pub(crate) async fn commits() -> Vec<Row> {
     const ONE_BY_ONE: usize = 600;
-    const UNTIL_LOGS_ARE_LONG: usize = 6_000;
+    const UNTIL_LOGS_ARE_LONG: usize = 15_000;
     const TOGETHER: usize = 12_800;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pulse.db");
@@ -288,7 +288,7 @@ pub(crate) async fn commits() -> Vec<Row> {
             "x",
             engine / bare,
             (0.8, 0.9),
-            format!("{engine:.0}/s against {bare:.0}/s; the first 6,000 of a new store {growing:.0}/s"),
+            format!("{engine:.0}/s against {bare:.0}/s; the first 15,000 of a new store {growing:.0}/s"),
         ),
         Row::more(
             "sqlite commits, 64 writers against one at a time",
