@@ -160,9 +160,17 @@ impl Ingest {
             Code::StoreUnavailable | Code::Overloaded => error.retry_after(RETRY_AFTER_SECONDS),
             _ => error,
         });
-        let label = result.as_ref().map_or_else(|error| error.code().info().name, |accepted| accepted.label());
-        metrics.ingested.with_label_values(&[door.label(), label]).inc();
+        match &result {
+            Ok(accepted) => metrics.ingested.with_label_values(&[door.label(), accepted.label()]).inc(),
+            Err(error) => self.note_failed(door, error),
+        }
         result
+    }
+
+    /// Counts a webhook that was not taken in. For the caller to tell when the body did not come: one that is too large LiveKit
+    /// takes for delivered, so the count is all that is left of it.
+    pub fn note_failed(&self, door: Door, error: &Error) {
+        self.plane.parts().metrics.ingested.with_label_values(&[door.label(), error.code().info().name]).inc();
     }
 
     async fn take_in(&self, door: Door, authorization: Option<&[u8]>, body: &[u8]) -> Result<Accepted> {

@@ -6,9 +6,9 @@
 //! the modules to it.
 //!
 //! 1. [`error`], [`fault`], [`id`], [`time`], [`entropy`], [`secret`], [`patch`], [`files`], [`fresh`], [`metrics`],
-//!    [`limit`], [`outbound`]: words and tools that everything else is written with.
-//! 2. [`model`], [`deliver::breaker`], [`deliver::courtesy`], [`deliver::event_filter`], [`deliver::pace`], [`deliver::schedule`],
-//!    [`deliver::sign`], [`deliver::state`], [`access::key`], [`access::network`], [`access::pepper`],
+//!    [`limit`], [`outbound`], [`deliver::courtesy`]: words and tools that everything else is written with.
+//! 2. [`model`], [`deliver::breaker`], [`deliver::event_filter`], [`deliver::pace`], [`deliver::schedule`], [`deliver::sign`],
+//!    [`deliver::state`], [`access::key`], [`access::network`], [`access::pepper`],
 //!    [`access::permission`], [`access::seal`], [`media::event`], [`media::grants`], [`media::preset`], [`media::room`],
 //!    [`media::token`], [`media::webhook`]: plain data and its rules.
 //! 3. [`store`], [`page`]: a dozen primitives over documents; engines for memory, SQLite and MongoDB.

@@ -13,7 +13,7 @@ use pulse_core::{
     outbound::Outbound,
     time::{Clock, SystemClock},
 };
-use pulse_tests::{peers, plane::loopback_only, process::READY};
+use pulse_tests::{daemon::series, peers, plane::loopback_only, process::READY};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -119,12 +119,6 @@ impl Counter {
         self.end.cancel();
         tokio::time::timeout(READY, self.keeping).await.expect("the connection ends").expect("no panic");
     }
-}
-
-/// The value of a series; 0 when it is not there.
-fn series(text: &str, name: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |number| number.parse().expect("a number"))
 }
 
 /// How many requests have come back since then, and one for the moment in between.

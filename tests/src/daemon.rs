@@ -283,7 +283,21 @@ impl Answered {
     }
 }
 
+/// The value of a series in what `/metrics` answers; 0 when nothing has been counted in it yet.
+///
+/// # Panics
+/// When what stands there is not a number.
+pub fn series(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |number| number.parse().expect("a number"))
+}
+
 impl Client {
+    /// The value of a series now.
+    pub async fn series(&self, name: &str) -> f64 {
+        series(&self.get("/metrics").await.text, name)
+    }
+
     /// The same client for somebody else.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

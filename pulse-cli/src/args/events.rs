@@ -77,7 +77,8 @@ pub struct Get {
 #[derive(Args, Debug)]
 #[command(
     after_long_help = "The command goes on until it is interrupted. When the connection breaks, or the server is restarted, it
-connects again and shows what happened meanwhile, nothing twice; it says so when something is lost.
+connects again and shows what happened meanwhile, nothing twice; it says so when something is lost. What has no end is
+no JSON array: -o json needs --limit, -o jsonl does not.
 
 Examples:
   pulse events tail --project standup
@@ -104,7 +105,8 @@ pub struct Tail {
     after_long_help = "Each event is sent to a server on your machine, signed as webhooks are, with a secret that is made for this
 run: it is the first thing that the command prints, or goes where the options of a sink say. Nothing is sent twice: what your server does not take is shown, and the next
 event comes. The project needs no endpoint for it, and the endpoints that it has get their events all the
-same. When the connection breaks, or the Pulse server is restarted, the command goes on where it was.
+same. When the connection breaks, or the Pulse server is restarted, the command goes on where it was. What has no
+end is no JSON array: -o json needs --limit, -o jsonl does not.
 
 Examples:
   pulse listen --project standup --forward-to http://localhost:3000/hooks

@@ -3,7 +3,8 @@
 //!
 //! A replay's own share of the time is one part; the others have one part, too, and another one for every few events a second. So a
 //! replay has half of the store's one writer while nothing else goes on, and writes in few and short commits, far apart, beside a
-//! load. Only what this process was told of counts. What somebody has resent is sent as what is replayed.
+//! load. Only what this process was told of counts. What somebody has resent is sent as what is replayed. An attempt waits for its gap with its
+//! place taken: for seconds when many endpoints are replayed to at once beside a load (`docs/DECISIONS.md`).
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 

@@ -13,6 +13,7 @@ mod connection;
 pub mod locks;
 pub mod maintenance;
 mod migrations;
+mod precedence;
 mod read;
 mod select;
 mod table;
@@ -140,7 +141,7 @@ impl Store for SqliteStore {
             let keep = mode == CommitMode::Apply && matches!(outcome, Outcome::Committed { .. });
             Ok((outcome, keep))
         };
-        if is_patient { self.writer.run_patiently(apply).await } else { self.writer.run(apply).await }
+        self.writer.run_in_turn(is_patient, apply).await
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Stored>> {

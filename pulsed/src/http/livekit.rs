@@ -36,9 +36,10 @@ async fn answer_to(app: &App, door: Result<Door>, request: Request, route: &'sta
         let (door, began) = (door?, tokio::time::Instant::now());
         // One time for the body and what comes of it: LiveKit does not wait any longer. A 4xx would be taken for delivered.
         let read = tokio::time::timeout(PATIENCE, body::whole(&parts.headers, body)).await;
-        let late =
-            |_| Error::new(Code::Overloaded, "the event did not arrive in time").retry_after(RETRY_AFTER_SECONDS);
-        let bytes = read.map_err(late)??;
+        let read = read.unwrap_or_else(|_| {
+            Err(Error::new(Code::Overloaded, "the event did not arrive in time").retry_after(RETRY_AFTER_SECONDS))
+        });
+        let bytes = read.inspect_err(|error| app.pipeline.ingest.note_failed(door, error))?;
         let authorization = parts.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let left = PATIENCE.saturating_sub(began.elapsed());
         app.pipeline.ingest.receive_within(left, door, authorization, &bytes).await

@@ -208,7 +208,7 @@ async fn prepared(path: &Path) -> SqliteStore {
 
 /// Commits of one document: one at a time against raw rusqlite with the engine's own statement, and 64 writers against
 /// one at a time. Both are measured once their logs are as long as they get: while a log's file grows, its length is
-/// synced with each commit, which is so for raw rusqlite's first hundred commits and for the engine's first ten thousand.
+/// synced with each commit, which is so for raw rusqlite's first few hundred commits and for the engine's first ten thousand.
 pub(crate) async fn commits() -> Vec<Row> {
     const ONE_BY_ONE: usize = 600;
     const UNTIL_LOGS_ARE_LONG: usize = 15_000;

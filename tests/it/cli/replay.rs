@@ -2,6 +2,8 @@
 
 use pulse_tests::{
     cli::Cli,
+    daemon::{Daemon, DaemonOptions},
+    process::READY,
     receiver::{Action, Receiver},
     temporary_folder,
 };
@@ -10,6 +12,8 @@ use serde_json::json;
 use super::{customer, script, webhook::daemon};
 
 const URL: &str = "https://hooks.example/in";
+/// How the daemon counts looks at a replay that it has answered.
+const LOOKS: &str = "pulse_requests_total{operation=\"replays.get\",status=\"200\"} ";
 
 /// A project in which three things have happened before it had an endpoint.
 fn with_events() -> Cli {
@@ -130,4 +134,31 @@ async fn a_replay_is_waited_for_and_its_end_is_the_exit_code() {
     });
     assert_eq!((failed.code, failed.error()["code"].as_str()), (12, Some("replay_failed")), "{}", failed.shown());
     assert!(failed.stderr.contains("was disabled"), "{}", failed.shown());
+}
+
+#[tokio::test]
+async fn at_a_terminal_a_replay_is_waited_for_and_shows_how_far_it_is() {
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    let (operator, cli) = (daemon.client(), Cli::with_server(&daemon.url, &daemon.admin_token));
+    cli.ok(&["org", "create", "acme", "--email", "ops@acme.example", "-q"]);
+    cli.ok(&["project", "create", "standup", "--org", "acme", "-q"]);
+    let receiver = Receiver::start(Action::ok());
+    cli.ok(&["webhook", "endpoint", "create", &receiver.url(), "--project", "standup", "-q"]);
+    // What is missing may still come to light for half a minute: so long it goes on, unless it is stopped.
+    let watched = Cli::with_server(&daemon.url, &daemon.admin_token);
+    let watching =
+        tokio::task::spawn_blocking(move || watched.run_at_terminal(&replay(&["--missing", "--yes"]), "", ""));
+    // The third look comes later than the moment up to which no bar is shown, and finds the replay running.
+    let looked = async || {
+        let metrics = operator.get("/metrics").await.text;
+        let looks = metrics.lines().find_map(|line| line.strip_prefix(LOOKS))?.parse::<u32>().ok()?;
+        (looks >= 3).then_some(())
+    };
+    daemon.process.until("the command has looked three times", READY, looked).await;
+    let id = cli.ok(&["webhook", "replay", "list", "--project", "standup", "--jq", ".[0].id"]);
+    cli.ok(&["webhook", "replay", "cancel", &id, "--project", "standup", "-q"]);
+    let run = watching.await.expect("the command is run");
+    assert!(run.stdout.contains("replay ░") && run.stdout.contains("░ 0% "), "{}", run.stdout);
+    assert_eq!(run.code, 12, "{}", run.stdout);
+    assert!(run.stdout.contains("was cancelled"), "{}", run.stdout);
 }

@@ -4,9 +4,10 @@ use std::{any::Any, process::Command, time::Duration};
 
 use pulse_tests::{
     daemon::{self, Daemon, DaemonOptions},
-    process::Signal,
+    process::{READY, Signal},
     temporary_folder,
 };
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{ACME, under_way, under_way_over_http_2};
@@ -191,4 +192,32 @@ async fn an_operators_token_that_the_settings_give_is_replaced_there_and_not_by_
     assert_eq!((refused.status, refused.code().as_str()), (409, "conflict"), "{}", refused.text);
     assert!(refused.json()["hint"].as_str().is_some_and(|hint| hint.contains("PULSE_ADMIN_TOKEN")), "{}", refused.text);
     assert_eq!(daemon.client().get("/v1/organizations").await.status, 200, "the given one holds");
+}
+
+/// The threads of a process, by name, and how nice each is: `proc_pid_stat(5)`.
+fn niceness_of_threads(process: u32) -> Vec<(String, i32)> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    // One that has ended meanwhile has nothing to be read.
+    let read = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    read.map(|stat| {
+        let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(") ").unwrap();
+        (name.to_owned(), rest.split(' ').nth(16).unwrap().parse().unwrap())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn the_thread_that_writes_to_sqlite_goes_before_all_others_where_it_may() {
+    // Root may; anybody else may as far as `RLIMIT_NICE` goes.
+    let allowed = std::thread::spawn(|| setpriority_process(None, getpriority_process(None).unwrap() - 4).is_ok());
+    let before = if allowed.join().unwrap() { 4 } else { 0 };
+    let daemon = Daemon::start(DaemonOptions::new()).await;
+    // It goes first once it runs.
+    let writer_first = async || {
+        let threads = niceness_of_threads(daemon.process.id());
+        let (writers, others): (Vec<_>, Vec<_>) = threads.iter().partition(|(name, _)| name == "pulse-writer");
+        let [(_, writer)] = writers[..] else { return None };
+        (others.len() > 2 && others.iter().all(|(_, other)| *other == writer + before)).then_some(())
+    };
+    daemon.process.until(&format!("the writer is less nice by {before}"), READY, writer_first).await;
 }

@@ -6,8 +6,12 @@ use pulse_core::{
     access::key::{self, Environment},
     entropy::SeededEntropy,
     secret::Secret,
+    time::{Clock as _, SystemClock},
 };
-use pulse_tests::daemon::{Answered, Daemon, DaemonOptions};
+use pulse_tests::{
+    daemon::{Answered, Daemon, DaemonOptions},
+    livekit_sender::{ApiKey, CONTENT_TYPE},
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -56,6 +60,35 @@ async fn a_webhook_of_livekit_that_does_not_arrive_in_time_is_to_be_sent_again()
     // A 4xx would be taken for delivered, and after five seconds nobody waits for the answer.
     assert!(answer.starts_with("http/1.1 503") && answer.contains("retry-after: 5\r\n"), "{answer}");
     assert!(began.elapsed() < Duration::from_secs(5), "answered after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_is_no_event_of_livekit_is_refused_at_its_door_and_counted() {
+    let (key, secret) = ("devkey", "a-secret-of-livekit-0123456789abcdef");
+    let options = DaemonOptions::new().env("LIVEKIT_API_KEY", key).env("LIVEKIT_API_SECRET", secret);
+    let daemon = Daemon::start(options).await;
+    let (client, key) = (daemon.client(), ApiKey::new(key, secret));
+    let (now, event) = (SystemClock::new().now(), br#"{"event":"room_started","id":"EV_1"}"#.to_vec());
+    let long_ago = now.minus(Duration::from_secs(3_600));
+    // What came, when it was signed, the answer, and how it is counted.
+    let cases = [
+        ("nothing", Vec::new(), now, 400, "bad_request"),
+        ("garbage", b"\xff\x00{[".to_vec(), now, 400, "bad_request"),
+        ("another thing", b"[1]".to_vec(), now, 400, "bad_request"),
+        ("deep nesting", br#"{"room":"#.repeat(5_000), now, 400, "bad_request"),
+        ("2 MiB", vec![b' '; 2 << 20], now, 413, "body_too_large"),
+        ("an old one", event, long_ago, 401, "unauthenticated"),
+    ];
+    for (name, body, signed_at, status, code) in cases {
+        let series = format!("pulse_livekit_webhooks_total{{door=\"server\",result=\"{code}\"}}");
+        let before = client.series(&series).await;
+        let authorization = key.authorization(&body, signed_at);
+        let post = client.bare("POST", "/v1/webhooks/livekit").header("authorization", authorization);
+        let answer = client.send(post.header("content-type", CONTENT_TYPE).body(body)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{name}: {}", answer.text);
+        let counted = client.series(&series).await - before;
+        assert!((counted - 1.0).abs() < 0.1, "{name} was counted {counted} times");
+    }
 }
 
 /// Asks for `/health` on a connection that stays open, and reads the answer.

@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use pulse_core::time::{Clock as _, SystemClock};
 use pulse_tests::{
+    daemon::Client,
     livekit_sender::{Fate, Recorded, Retelling, Webhook},
     receiver::{Action, Answer, Behaviour, Received},
 };
@@ -108,6 +109,31 @@ fn instead(webhook: &Webhook, this: &str, that: &str) -> Webhook {
     Webhook { id: format!("{}x", webhook.id), body: Bytes::from(body), ..webhook.clone() }
 }
 
+/// Has the beginning of the tenant's room sent to its endpoint once more; gives the answer.
+async fn replayed(client: &Client, tenant: &Tenant) -> String {
+    let body = json!({
+        "project_id": tenant.project, "status": "all", "types": ["room_started"], "rooms": [tenant.room],
+    });
+    let started = client.post("/v1/webhooks/replays", &body).await;
+    assert_eq!(started.status, 202, "{}", started.text);
+    started.text
+}
+
+/// What a stream gives until the first event of the tenant's room has come whole: it has no end of its own.
+async fn streamed(client: &Client, tenant: &Tenant, path: &str) -> String {
+    let mut response = client.request("GET", path).send().await.expect("an answer");
+    assert_eq!(response.status(), 200, "{path}");
+    let mut bytes: Vec<u8> = Vec::new();
+    loop {
+        let chunk = response.chunk().await.expect("the stream does not break").expect("the stream does not end");
+        bytes.extend_from_slice(&chunk);
+        let text = String::from_utf8_lossy(&bytes);
+        if text.contains(tenant.room) && text.ends_with("\n\n") {
+            return text.into_owned();
+        }
+    }
+}
+
 /// Everything that a caller can read about a project.
 async fn answers(scene: &Scene, tenant: &Tenant, token: &str) -> Vec<(String, String)> {
     let client = scene.client().with_token(token);
@@ -128,9 +154,19 @@ async fn answers(scene: &Scene, tenant: &Tenant, token: &str) -> Vec<(String, St
         format!("/v1/webhooks/endpoints?{of}"),
         format!("/v1/webhooks/endpoints/{}?{of}", tenant.endpoint),
         format!("/v1/webhooks/deliveries?{of}&limit=100"),
+        format!("/v1/webhooks/replays?{of}"),
+        format!("/v1/events?{of}&limit=100"),
     ];
+    answers.push(("a new replay".to_owned(), replayed(&client, tenant).await));
+    for id in ids(&format!("/v1/webhooks/replays?{of}")).await {
+        paths.push(format!("/v1/webhooks/replays/{id}?{of}"));
+    }
     for id in ids(&format!("/v1/sessions?{of}")).await {
         paths.push(format!("/v1/sessions/{id}?{of}"));
+        paths.push(format!("/v1/events?{of}&session_id={id}&limit=100"));
+    }
+    for id in ids(&format!("/v1/events?{of}&limit=100")).await {
+        paths.push(format!("/v1/events/{id}?{of}"));
     }
     for id in ids(&format!("/v1/webhooks/deliveries?{of}&limit=100")).await {
         paths.push(format!("/v1/webhooks/deliveries/{id}?{of}"));
@@ -141,7 +177,9 @@ async fn answers(scene: &Scene, tenant: &Tenant, token: &str) -> Vec<(String, St
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answers.push((path, answer.text));
     }
-    assert!(answers.len() > 60, "only {} answers were looked at", answers.len());
+    let stream = format!("/v1/events/stream?{of}&from=2020-01-01T00:00:00Z");
+    answers.push((stream.clone(), streamed(&client, tenant, &stream).await));
+    assert!(answers.len() > 170, "only {} answers were looked at", answers.len());
     answers
 }
 
@@ -168,7 +206,8 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 async fn happen(scene: &Scene, tenants: &[Tenant]) {
     for tenant in tenants {
         let story = tenant.story();
-        // One of a kind that Pulse does not know, and one of a project that is not there: both are kept as they came.
+        // One of a kind that Pulse does not know, of which nothing is kept but its type, the room and who; and one of a project
+        // that is not there, which is kept as it came.
         let unknown = instead(&story[1], "\"participant_joined\"", "\"participant_sneezed\"");
         let unclaimed = instead(&story[1], &tenant.project, "prj_7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
         story.into_iter().chain([unknown, unclaimed]).for_each(|webhook| scene.sender.send(webhook));
@@ -205,6 +244,11 @@ async fn nobody_sees_what_is_anothers_and_secrets_are_nowhere() {
         for (path, text) in answers(&scene, tenant, &scene.daemon().admin_token).await {
             holds_none(&path, text.as_bytes(), &secrets);
         }
+        let came = async || {
+            let mut received = scene.receiver.received().into_iter();
+            received.any(|one| one.path() == tenant.path && !one.header("pulse-replay").is_empty()).then_some(())
+        };
+        scene.daemon().process.until("what is replayed has come", SOON, came).await;
         let received = scene.receiver.received().into_iter().filter(|received| received.path() == tenant.path);
         for received in received {
             let text = request_text(&received);

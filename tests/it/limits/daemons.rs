@@ -1,7 +1,7 @@
 //! Daemons over one store and one Redis.
 
 use pulse_tests::{
-    daemon::{Client, Daemon, DaemonOptions, pulse},
+    daemon::{Daemon, DaemonOptions, pulse},
     peers::{
         mongo::Mongo,
         redis::{Options, Redis},
@@ -11,18 +11,12 @@ use pulse_tests::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::series;
-
 const PASSWORD: &str = "the-password-of-the-shared-redis";
 const NEWS: &str = "Redis cannot be used";
 
-async fn metric(client: &Client, name: &str) -> f64 {
-    series(&client.get("/metrics").await.text, name)
-}
-
 async fn until_redis_is(daemon: &Daemon, up: bool) {
     let client = daemon.client();
-    let wanted = async || ((metric(&client, "pulse_redis_up").await > 0.5) == up).then_some(());
+    let wanted = async || ((client.series("pulse_redis_up").await > 0.5) == up).then_some(());
     daemon.process.until(if up { "Redis is up" } else { "Redis is away" }, READY, wanted).await;
 }
 
@@ -34,7 +28,7 @@ async fn the_limit_of_a_key_holds_over_two_daemons() {
     let daemons = [Daemon::start(options()).await, Daemon::start(options()).await];
     for daemon in &daemons {
         let client = daemon.client();
-        let both = async || (metric(&client, "pulse_redis_daemons").await > 1.5).then_some(());
+        let both = async || (client.series("pulse_redis_daemons").await > 1.5).then_some(());
         daemon.process.until("both daemons are seen", READY, both).await;
     }
     let project = daemons[0].client().project("Free").await;
@@ -62,7 +56,7 @@ async fn the_limit_of_a_key_holds_over_two_daemons() {
     let back = u32::try_from(began.elapsed().as_millis() / 600).expect("a test is short") + 1;
     let mut late = 0.0;
     for daemon in &daemons {
-        late += metric(&daemon.client(), "pulse_redis_chunks_total{result=\"failed\"}").await;
+        late += daemon.client().series("pulse_redis_chunks_total{result=\"failed\"}").await;
     }
     // Where an answer came too late on a busy machine, shares of 50 have decided for a while.
     let most = 100 + back + if late > 0.0 { 50 } else { 0 };

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use pulse_core::{
     error::Code,
-    media::testing::{Course, person},
-    media::{engine::EngineError, token::decode_unverified},
+    media::{
+        engine::{EngineError, Participant},
+        testing::{Course, person},
+        token::{JTI_ATTRIBUTE, decode_unverified},
+    },
     ops::keys::CreateKey,
     store::testing::faulty::{CallKind, Fault},
     time::Timestamp,
@@ -160,6 +163,38 @@ async fn the_reconciler_puts_out_who_is_banned_when_the_webhook_was_lost() {
     t.pipeline.reconciler.round().await.expect("answers");
     work(&t).await;
     assert_eq!(removed(&t), ["mallory"]);
+}
+
+#[tokio::test]
+async fn who_comes_with_a_revoked_token_is_put_out_whether_livekit_tells_of_it_or_a_round_finds_it() {
+    for told in [true, false] {
+        let t = TestPlane::new().await;
+        let c = t.customer("acme").await;
+        let revoked = jti(&token(&t, &c, "daily", "alice").await.expect("made"));
+        let body = json!({ "jti": revoked }).to_string();
+        t.send(&c.caller, "tokens.revoke", &[], "", &body).await.expect("revokes");
+        // It has been looked again whom this puts out: nobody yet.
+        t.clock.set(at(30));
+        work(&t).await;
+        let good = jti(&token(&t, &c, "daily", "bob").await.expect("made"));
+        let room = Room::new(&c, "daily", "RM_daily", at(30));
+        let people = [("PA_1", "alice", &revoked), ("PA_2", "bob", &good)];
+        let there = people.map(|(sid, identity, jti)| {
+            let shown = (JTI_ATTRIBUTE.to_owned(), jti.clone());
+            Participant { attributes: [shown].into(), ..person(sid, identity, at(30)) }
+        });
+        t.engine.put_room(&room.sid, &room.name(), at(30), there.into());
+        if told {
+            for (sid, identity, jti) in people {
+                t.livekit_says(&room.joined_with(sid, identity, at(30), jti)).await.expect("taken in");
+            }
+        } else {
+            t.clock.set(at(60));
+            t.pipeline.reconciler.round().await.expect("answers");
+        }
+        work(&t).await;
+        assert_eq!(removed(&t), ["alice"], "told by LiveKit: {told}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod media;
 mod metering;
 mod notices;
 mod parked;
+mod patience;
 mod races;
 mod receivers;
 mod reconciler;

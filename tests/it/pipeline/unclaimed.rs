@@ -14,6 +14,7 @@ use pulse_core::{
         Batch, CommitMode, Store as _,
         testing::faulty::{CallKind, Fault},
     },
+    worker,
 };
 use pulse_tests::plane::{START, TestPlane};
 use serde_json::{Value, json};
@@ -129,6 +130,18 @@ async fn an_event_whose_egress_becomes_known_while_it_is_kept_is_adopted() {
     tokio::join!(late, meanwhile);
     work(&t).await;
     assert!(is_recorded(&t, "EV_EG_1_0", "egress_updated").await, "nobody looks for it any more");
+}
+
+#[tokio::test]
+async fn what_nobody_has_claimed_for_a_week_is_forgotten() {
+    let t = TestPlane::new().await;
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", START);
+    assert_eq!(t.livekit_says(&update(&room, "EG_1", 1)).await.expect("taken in"), Accepted::Unclaimed);
+    for (hours, left) in [(7 * 24 - 1, 1), (2, 0)] {
+        t.clock.advance(Duration::from_secs(hours * 3_600));
+        worker::sweep(&t.plane, &t.pipeline.stopping).await.expect("works");
+        assert_eq!(kept(&t).await, left, "{hours} hours later");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::{
         Batch, Claim, Outcome, Stored, Write,
         chain::{GENESIS, link},
         check,
-        document::index_keys,
+        document::{self, index_keys},
         schema::{COLLECTIONS, Collection, DUE, Log, PRIMARY},
     },
     time::Timestamp,
@@ -28,8 +28,8 @@ type Refused = Option<Outcome>;
 #[derive(Debug)]
 pub(super) struct Prepared {
     batch: Batch,
-    /// One for each write; of a record of a numbered log, all up to its number; empty for those that write no document of
-    /// their own, and for records of chained logs, of which the text is not known before what they follow.
+    /// One for each write; of a record of a numbered log, an object that is still open, to end with its number; empty for those
+    /// that write no document of their own, and for records of chained logs, of which the text is not known before what they follow.
     texts: Vec<String>,
 }
 
@@ -41,20 +41,20 @@ impl Prepared {
     }
 }
 
-/// The text of what a write writes. A record of a numbered log is made a document that lacks nothing but its right number.
+/// The text of what a write writes. A record of a numbered log is made a document that lacks nothing but its number.
 fn prepare(write: &mut Write) -> Result<String> {
     match write {
         Write::Insert { doc, .. } | Write::Replace { doc, .. } => text_of(doc),
         Write::Append { collection, log, record, .. } if collection.log == Some(Log::Numbered) => {
-            record["log"] = log.as_str().into();
+            let (doc, _) = link(Log::Numbered, log, 0, GENESIS, record.take());
+            document::validate(collection, &doc)?;
+            *record = doc;
+            // The writer, who knows the number, puts it behind the rest.
             if let Some(fields) = record.as_object_mut() {
                 fields.remove("seq");
             }
             let mut text = text_of(record)?;
             text.pop();
-            // Stands for the number until the writer knows it.
-            record["seq"] = 0.into();
-            check::document(collection, record)?;
             Ok(text)
         }
         Write::Delete { .. } | Write::Increment { .. } | Write::Require { .. } | Write::Append { .. } => {

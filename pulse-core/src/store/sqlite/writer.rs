@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     checkpoint::{Checkpointer, FOLD_AT},
     connection,
+    precedence::go_first,
     turns::Turns,
 };
 use crate::{
@@ -103,7 +104,10 @@ impl Writer {
         let fold_at = connection::pages(&conn, FOLD_AT)?;
         let checkpointer = Checkpointer::start(&mut conn, path, fold_at, health.clone())?;
         let thread = Thread { conn, checkpointer, timing, health: health.clone() };
-        let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || thread.run(jobs));
+        let thread = std::thread::Builder::new().name("pulse-writer".to_owned()).spawn(move || {
+            go_first();
+            thread.run(jobs);
+        });
         Ok(Self { queue: Some(queue), thread: Some(thread.map_err(Error::store_unavailable)?), health })
     }
 
@@ -114,19 +118,11 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
     {
-        self.queue(false, work).await
+        self.run_in_turn(false, work).await
     }
 
-    /// The same for work that can wait a little for others (`turns`).
-    pub(super) async fn run_patiently<T, F>(&self, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
-    {
-        self.queue(true, work).await
-    }
-
-    async fn queue<T, F>(&self, is_patient: bool, work: F) -> Result<T>
+    /// The same; what is patient can wait a little for others (`turns`).
+    pub(super) async fn run_in_turn<T, F>(&self, is_patient: bool, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<(T, bool)> + Send + 'static,
@@ -227,7 +223,7 @@ impl Thread {
     fn run(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         let mut turns = Turns::default();
         loop {
-            let first = if turns.is_empty() { next(&mut jobs) } else { jobs.try_recv().ok() };
+            let first = if turns.is_empty() { next(&mut jobs) } else { None };
             let come = first.into_iter().chain(std::iter::from_fn(|| jobs.try_recv().ok()));
             let come: Vec<_> = come.take(GROUP).collect();
             let full = come.len() == GROUP;

@@ -1,7 +1,7 @@
 //! A store that fails, panics or stands still at the call that a test names, and works like the one inside otherwise.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
@@ -96,6 +96,8 @@ pub struct FaultyStore {
     plans: Mutex<Plans>,
     /// How many documents scans have read.
     documents: AtomicU64,
+    /// Where each of the batches that can wait has written.
+    patient: Mutex<BTreeSet<BTreeSet<&'static str>>>,
     /// How many calls stand still now.
     stalled: watch::Sender<usize>,
     /// Changes when those calls may go on.
@@ -116,6 +118,7 @@ impl FaultyStore {
             inner,
             plans: Mutex::default(),
             documents: AtomicU64::new(0),
+            patient: Mutex::default(),
             stalled: watch::Sender::new(0),
             released: watch::Sender::new(()),
         }
@@ -144,6 +147,11 @@ impl FaultyStore {
     /// How many documents scans have read.
     pub fn documents(&self) -> u64 {
         self.documents.load(Ordering::Relaxed)
+    }
+
+    /// The collections, by name, to which each of the batches that can wait has written.
+    pub fn patient(&self) -> BTreeSet<BTreeSet<&'static str>> {
+        self.patient.lock().clone()
     }
 
     /// Waits until a call stands still.
@@ -248,6 +256,9 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, batch: Batch, mode: CommitMode) -> Result<Outcome> {
+        if batch.is_patient {
+            self.patient.lock().insert(batch.writes.iter().map(|write| write.collection().name).collect());
+        }
         self.around(CallKind::Commit, self.inner.commit(batch, mode)).await
     }
 

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Scale, grouped, scene::Scene};
+use super::{Scale, ground::Ground, grouped, scene::Scene};
 use crate::parts::{Row, process::resident};
 
 /// Every how many readers one looks at the moments in what it reads; all read everything.
@@ -21,10 +21,18 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Who makes events up, side by side.
 const MAKERS: u32 = 4;
 
-/// Readers at a daemon that makes events up at a steady rate.
+/// Readers at a daemon that makes events up at a steady rate; then at a smaller one over MongoDB, whose changes it hears of.
 pub(crate) async fn streams(scale: &Scale) -> Vec<Row> {
-    let (readers, (rate, lasting)) = (scale.readers, scale.watched);
-    let scene = Scene::new().await;
+    let mut rows = watched(Ground::File, scale.readers, scale.watched).await;
+    let over_mongodb = watched(Ground::mongodb().await, scale.readers, scale.mongodb.live).await;
+    rows.extend(over_mongodb.into_iter().map(Row::without_bounds));
+    rows
+}
+
+/// So many readers, and so many events in a second for so long.
+async fn watched(ground: Ground, readers: usize, (rate, lasting): (u32, Duration)) -> Vec<Row> {
+    let said = ground.said();
+    let scene = Scene::over(ground).await;
     let project = scene.project("watched").await;
     let process = scene.daemon().process.id();
     trigger(&scene, project).await;
@@ -56,7 +64,7 @@ pub(crate) async fn streams(scale: &Scale) -> Vec<Row> {
     assert_eq!(took.len(), expected, "some reader did not get every event");
     let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
     let each = |now: f64| (now - before) * 1024.0 / readers as f64;
-    let what = format!("{} readers of one project at {rate} events/s", grouped(readers));
+    let what = format!("{} readers of one project at {rate} events/s{said}", grouped(readers));
     let note = format!(
         "p50 {} ms, longest {} ms; from the moment in the event, before its commit, to its arrival, over {} readers; {} MiB/s to all of them",
         at(0.5),

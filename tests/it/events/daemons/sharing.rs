@@ -1,4 +1,5 @@
-//! How daemons share the work: one event and one set of deliveries however many take it in, and one sender to an endpoint.
+//! How daemons share the work: one event and one set of deliveries however many take it in, one sender to an endpoint,
+//! and no retry that is early.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,9 +12,13 @@ use super::{
     super::{
         load::{Crowd, more_accepted},
         scene::KEY,
+        timing,
     },
     Mongo, RATE, three, until_shared_by,
 };
+
+/// A retry begins so long after it is due, at most: taking it asks MongoDB several times, which other tests keep busy.
+const LATE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_comes_to_all_daemons_at_once_is_one_event_and_one_set_of_deliveries() {
@@ -85,4 +90,13 @@ async fn the_cap_of_an_endpoint_holds_over_all_daemons() {
         together += u64::from(before.is_some_and(|before| received.at < before));
     }
     assert_eq!(together, 0, "two daemons sent to one endpoint at the same time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_of_three_daemons_are_never_early_and_sent_soon_after_their_moment() {
+    let mongo = Mongo::shared().await;
+    let scene = three(mongo).await;
+    // Nothing but time is to stand in the way of a retry: a shard that changes hands is nobody's for a moment.
+    until_shared_by(&scene, &[0, 1, 2]).await;
+    timing::retries_come_on_time(&scene, LATE).await;
 }

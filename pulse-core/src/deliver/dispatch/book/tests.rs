@@ -128,15 +128,20 @@ fn an_endpoint_that_was_never_read_gets_one_place_until_its_rate_is_known() {
     assert_eq!(wait, Duration::from_secs(1));
 }
 
-#[test]
-fn a_probe_that_finds_nothing_to_send_is_made_the_next_time() {
+/// A book with an endpoint that let attempts run out of time until its breaker opened, and the moment from which it is probed.
+fn with_an_open_breaker() -> (Book, Endpoint, Duration) {
     let mut book = book(16);
     let hook = endpoint(1, 1);
     introduce(&mut book, &hook);
     for _ in 0..TIMEOUTS_IN_A_ROW {
         book.observe(hook.id, Observed::Timeout, START);
     }
-    let later = START + OPEN;
+    (book, hook, START + OPEN)
+}
+
+#[test]
+fn a_probe_that_finds_nothing_to_send_is_made_the_next_time() {
+    let (mut book, hook, later) = with_an_open_breaker();
     for _ in 0..3 {
         book.has_work(hook.id, later, false);
         let probe = one_pick(&mut book, later);
@@ -238,13 +243,7 @@ fn who_has_taken_what_was_sent_is_asked_anew_while_that_is_recorded() {
 
 #[test]
 fn while_its_breaker_waits_to_be_told_an_endpoint_is_not_asked_anew() {
-    let mut book = book(16);
-    let hook = endpoint(1, 1);
-    introduce(&mut book, &hook);
-    for _ in 0..TIMEOUTS_IN_A_ROW {
-        book.observe(hook.id, Observed::Timeout, START);
-    }
-    let later = START + OPEN;
+    let (mut book, hook, later) = with_an_open_breaker();
     book.has_work(hook.id, later, false);
     let pick = one_pick(&mut book, later);
     book.looked(pick, &Found { endpoint: Some(&hook), others: 1, ..Found::default() }, later);
