@@ -167,8 +167,8 @@ impl Ingest {
         result
     }
 
-    /// Counts a webhook that was not taken in. For the caller to tell when the body did not come: one that is too large LiveKit
-    /// takes for delivered, so the count is all that is left of it.
+    /// Counts a webhook that was not taken in. For the caller, too, when no whole body came: LiveKit takes the answer to one that is
+    /// too large for delivered, so the count is all that is left of it.
     pub fn note_failed(&self, door: Door, error: &Error) {
         self.plane.parts().metrics.ingested.with_label_values(&[door.label(), error.code().info().name]).inc();
     }

@@ -30,8 +30,9 @@ fn names(text: &str) -> impl Iterator<Item = String> {
     marked.filter_map(move |(at, _)| {
         let (before, after) = text.split_at(at);
         let (attributes, declared) = after.split_once("fn ")?;
-        let above = before.trim_end().lines().rev().take_while(|line| line.trim_start().starts_with("#["));
-        let is_ignored = above.chain(attributes.lines()).any(|line| line.trim_start().starts_with("#[ignore"));
+        let above = before.trim_end().lines().rev().take_while(|line| line.trim_start().starts_with(['#', '/']));
+        let is_ignored =
+            above.chain(attributes.lines()).any(|line| line.trim_start().starts_with("#[") && line.contains("ignore"));
         let name = declared.split('(').next()?;
         (!is_ignored).then(|| name.to_owned())
     })
