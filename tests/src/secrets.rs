@@ -3,12 +3,16 @@
 //! The harness looks at the output of every program when it ends, at the SQLite stores that it leaves in its folder, at
 //! every answer of a daemon, and at every delivery, there for rooms under LiveKit's names as well. The few commands that
 //! exist to show a secret say so.
+//!
+//! A store is read whole each time that its daemon ends, and some tests end one again and again: so the search has to be
+//! fast in a debug build as well, which that of `memchr` is.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
+use memchr::memmem;
 use pulse_core::config::TABLE;
 
 /// How secrets that Pulse makes begin; a letter or digit follows, so that `pulse_secret_...` in a text is none.
@@ -61,15 +65,14 @@ impl Secrets {
 
     /// The names of the secrets that the text shows: those that the program was given, and those that Pulse makes.
     pub fn shown_in<'a>(&'a self, text: &str) -> Vec<&'a str> {
-        let given = self.given.iter().filter(|(_, value)| text.contains(value.as_str())).map(|(name, _)| name.as_str());
-        given.chain(MADE.into_iter().filter(|start| shows_made(text, start))).collect()
+        self.held_by(text.as_bytes())
     }
 
     /// The SQLite stores in `folder` and the folders in it that hold secrets, with the names of these.
     pub fn kept_in<'a>(&'a self, folder: &Path) -> Vec<(PathBuf, Vec<&'a str>)> {
         let kept = |path: PathBuf| {
             let bytes = std::fs::read(&path).unwrap_or_default();
-            (path, self.shown_in(&String::from_utf8_lossy(&bytes)))
+            (path, self.held_by(&bytes))
         };
         files(folder, &["db", "db-wal"]).into_iter().map(kept).filter(|(_, shown)| !shown.is_empty()).collect()
     }
@@ -79,6 +82,12 @@ impl Secrets {
         let mut shown = self.shown_in(text);
         shown.retain(|name| !MADE.contains(name));
         shown
+    }
+
+    fn held_by(&self, bytes: &[u8]) -> Vec<&str> {
+        let holds = |value: &str| memmem::find(bytes, value.as_bytes()).is_some();
+        let given = self.given.iter().filter(|(_, value)| holds(value)).map(|(name, _)| name.as_str());
+        given.chain(MADE.into_iter().filter(|start| holds_made(bytes, start))).collect()
     }
 }
 
@@ -96,8 +105,9 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     entries(folder).flat_map(|path| entries(&path).chain([path]).collect::<Vec<_>>()).filter(wanted).collect()
 }
 
-fn shows_made(text: &str, start: &str) -> bool {
-    text.match_indices(start).any(|(at, _)| text[at + start.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()))
+fn holds_made(bytes: &[u8], start: &str) -> bool {
+    let goes_on = |at: usize| bytes.get(at + start.len()).is_some_and(u8::is_ascii_alphanumeric);
+    memmem::find_iter(bytes, start.as_bytes()).any(goes_on)
 }
 
 #[cfg(test)]
