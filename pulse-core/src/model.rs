@@ -1,5 +1,6 @@
 //! Plain data, one file an aggregate: what is stored, and how it is shown. No store, no clock, no I/O.
 
+pub mod absence;
 pub mod api_key;
 pub mod audit;
 pub mod ban;

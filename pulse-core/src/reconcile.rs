@@ -2,9 +2,9 @@
 //! could not bring within seconds, and everything at a restart; what it shows when it is asked is the truth.
 //!
 //! - A list that failed, or did not come in time, closes nothing.
-//! - Something is closed after it was missing from two good lists that were begun after its last sign of life. Its end is in
-//!   the middle of the time in which it went, and at most fifteen seconds after it was last seen: an outage of LiveKit is
-//!   not billed.
+//! - Something is closed after it was missing from two good lists that were begun after its last sign of life, fifteen
+//!   seconds apart or more: LiveKit may yet tell of it. Its end is in the middle of the time in which it went, and at most
+//!   fifteen seconds after it was last seen: an outage of LiveKit is not billed.
 //! - Clusters do not wait for each other: the installation's own has a round of its own, customers' are looked at several at
 //!   once, those that failed last apart from the others, and no look lasts longer than its lease.
 //! - What goes on on a LiveKit that was taken away ends when it was seen last.
@@ -40,14 +40,22 @@ use crate::{
         engine::{EngineError, Participant},
         engines::Engine,
     },
-    model::{event::SERVER_CLUSTER, interval::Interval, project::Project, session::Session, tenant::Tenant},
+    model::{
+        absence::{Absence, may_have_come_since},
+        event::SERVER_CLUSTER,
+        interval::{Interval, Subject},
+        project::Project,
+        session::Session,
+        tenant::Tenant,
+    },
     parts::Parts,
     plane::ControlPlane,
     repo::get,
     time::Timestamp,
 };
 
-/// How old something must be before it counts as missing from the record: LiveKit tries for so long to tell of it.
+/// For how long LiveKit is left to tell of something by itself: what began since is not missing from the record, and what is
+/// missing since is not gone. Its first four tries are made in that time.
 const GRACE: Duration = Duration::from_secs(15);
 /// The most that is added to the last sign of life of what has gone.
 const MAX_TAIL: Duration = Duration::from_secs(15);
@@ -271,14 +279,39 @@ impl Watch {
 
     /// The latest moment at which a session was known to go on; `open` are its open spans.
     fn last_seen(&self, session: &Session, open: &[Interval]) -> Timestamp {
-        let signs = open.iter().filter_map(|interval| interval.evidence.latest_sign());
-        signs.chain(self.last_agreed(session)).fold(session.started_at, Timestamp::max)
+        let seen = session.absent.map_or_else(|| self.last_agreed(session), |absent| Some(absent.last_seen_at));
+        seen.into_iter().fold(last_sign(session, open), Timestamp::max)
     }
 }
 
 impl<'a> Look<'a> {
     fn parts(&self) -> &'a Parts {
         self.reconciler.plane.parts()
+    }
+
+    /// Whether LiveKit may yet tell by itself of what was then.
+    fn may_yet_tell(&self, at: Timestamp) -> bool {
+        self.began.since(at) < GRACE
+    }
+
+    /// What follows for something on record that is not in a good list. It gave its last sign of life at `sign`, and was as
+    /// recorded when it was looked at before, at `agreed`.
+    fn missing(&self, noted: Option<Absence>, sign: Option<Timestamp>, agreed: Option<Timestamp>) -> Missing {
+        if may_have_come_since(sign, self.began) {
+            return Missing::NotYet;
+        }
+        match noted {
+            None => {
+                let seen = agreed.max(sign).unwrap_or(self.began);
+                Missing::Noted(Absence { last_seen_at: seen.min(self.began), since: self.began })
+            }
+            Some(absent) if self.may_yet_tell(absent.since) => Missing::NotYet,
+            Some(absent) => {
+                // Of a sign before the first list without it, LiveKit may have told after that list.
+                let seen = sign.map_or(absent.last_seen_at, |sign| sign.max(absent.last_seen_at));
+                Missing::Gone { seen, end: end_between(seen, absent.since) }
+            }
+        }
     }
 
     /// Ends what goes on on a LiveKit that cannot be asked any more, as of when it was seen last, and tells of it. Then the
@@ -300,7 +333,8 @@ impl<'a> Look<'a> {
             }
         }
         for interval in parts.intervals.open_media(self.cluster).await? {
-            let seen = watch.good.at.max(interval.evidence.latest_sign()).unwrap_or(self.began);
+            let seen = interval.absent.map_or(watch.good.at, |absent| Some(absent.last_seen_at));
+            let seen = seen.max(interval.evidence.latest_sign()).unwrap_or(self.began);
             self.lose_media(interval, seen, None).await?;
         }
         lease::forget(parts, self.cluster, project.as_ref()).await
@@ -313,6 +347,22 @@ impl<'a> Look<'a> {
         let seen = watch.last_seen(&session, &open);
         self.end_with_people(&tenant, session, open, (seen, seen)).await
     }
+}
+
+/// What follows when something is not in a list.
+#[derive(Debug)]
+enum Missing {
+    /// Nothing, for now.
+    NotYet,
+    /// It is the first list without it.
+    Noted(Absence),
+    /// It has gone.
+    Gone {
+        /// When it was last known to be there.
+        seen: Timestamp,
+        /// When it went, as well as that is known.
+        end: Timestamp,
+    },
 }
 
 /// What a look at a room came to.
@@ -390,6 +440,12 @@ impl Round<'_> {
 /// LiveKit did not answer: nothing follows from that.
 fn unanswered(fault: EngineError) -> Error {
     Error::new(Code::Unreachable, "LiveKit does not answer as it should").because(fault)
+}
+
+/// The last sign of life of a session, and of the people among its open spans: an egress may outlive its room.
+fn last_sign(session: &Session, open: &[Interval]) -> Timestamp {
+    let people = open.iter().filter(|interval| matches!(interval.subject, Subject::Participant { .. }));
+    people.filter_map(|interval| interval.evidence.latest_sign()).fold(session.started_at, Timestamp::max)
 }
 
 /// The end of what was last seen at `seen` and missing at `missing`: the middle, but not long after it was seen.

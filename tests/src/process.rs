@@ -1,6 +1,6 @@
 //! A program under the harness: started with its output in files, awaited until it is ready, ended by its own id.
 //!
-//! When it has ended, neither output may show a secret, and no SQLite store in its folder may hold one.
+//! When it has ended, neither output may show a secret; when it is dropped, no SQLite store in its folder may hold one.
 //!
 //! A `Child` never outlives the test: dropping it asks the program to end and kills it if it does not, and the
 //! reaper does the same when the test process itself dies. Every wait is bounded and ends at once when the program
@@ -249,8 +249,8 @@ impl Child {
         }
     }
 
-    /// Looked at when the program is dropped. A store is large and the next program goes on with it, so between a crash and
-    /// the next start there is no look: it would be most of the time that a daemon is away.
+    /// Looked at when the program is dropped, where the next one may already write into the same store: it is large, and a look
+    /// between a crash and the next start would be most of the time that a daemon is away.
     fn assert_keeps_no_secret(&self) {
         let secrets = self.secrets();
         let kept = secrets.kept_in(&self.folder);

@@ -4,8 +4,8 @@
 //! every answer of a daemon, and at every delivery, there for rooms under LiveKit's names as well. The few commands that
 //! exist to show a secret say so.
 //!
-//! A store is read whole each time that its daemon ends, and some tests end one again and again: so the search has to be
-//! fast in a debug build as well, which that of `memchr` is.
+//! A store is read whole whenever a daemon of it is dropped, and some tests start one again and again: so the search has to
+//! be fast in a debug build as well, which that of `memchr` is.
 
 use std::{
     path::{Path, PathBuf},

@@ -133,8 +133,7 @@ pub(super) fn observe_room(session: &mut Session, event: &LiveKitEvent) -> bool 
     }
     if event.kind != EventKind::RoomFinished {
         session.lost_at = session.lost_at.filter(|lost| event.created_at <= *lost);
-        // What gave a sign after a list without it was not gone then.
-        session.absent = session.absent.filter(|absent| event.created_at < absent.since);
+        session.absent = session.absent.filter(|absent| absent.stands_beside(Some(event.created_at)));
     }
     *session != before
 }

@@ -187,7 +187,8 @@ impl Ingest {
         interval.room = interval.room.take().or_else(|| room.cloned());
         interval.subject.merge(observation.subject.clone());
         interval.evidence.merge(&observation.evidence);
-        interval.absent = None;
+        let sign = observation.evidence.latest_sign();
+        interval.absent = interval.absent.filter(|absent| absent.stands_beside(sign));
         settle(self.plane.parts(), interval, batch).await?;
         if interval.version == 0 {
             interval.insert_into(batch)?;

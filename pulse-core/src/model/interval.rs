@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    absence::Absence,
     event_data::{DisconnectReason, EgressKind, EgressStatus, IngressStatus, ParticipantKind},
-    session::Absence,
 };
 use crate::{
     id::{EventId, IntervalId, ProjectId, SessionId},

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::absence::Absence;
 use crate::{
     id::{EventId, ProjectId, SessionId},
     media::room::RoomName,
@@ -84,15 +85,6 @@ pub struct Session {
     /// Grows by one with each change.
     #[serde(skip)]
     pub version: u64,
-}
-
-/// Something was missing from a good listing of LiveKit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Absence {
-    /// When it was last known to be there.
-    pub last_seen_at: Timestamp,
-    /// When the first listing without it was begun.
-    pub since: Timestamp,
 }
 
 impl Session {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    GRACE, LISTED_EVERY, Look, Round, end_between,
+    GRACE, LISTED_EVERY, Look, Missing, Round,
     tell::{Edge, Scene, first_source_id, nth_end},
     unanswered,
 };
@@ -18,7 +18,7 @@ use crate::{
     model::{
         event_data::{EgressData, EventData, IngressData, IngressStatus},
         interval::{Evidence, Interval, Subject},
-        session::{Absence, Gap},
+        session::Gap,
     },
     repo::Document,
     store::{Batch, CommitMode},
@@ -130,29 +130,26 @@ impl Round<'_> {
         Ok((listed.collect(), whole))
     }
 
-    /// One open span against the list: the list's own word ends it at once, absence from it at the second time.
+    /// One open span against the list: the list's own word ends it, or its absence.
     async fn media_interval(&self, mut interval: Interval, listed: Option<Listed>) -> Result<()> {
-        let Look { began, .. } = self.look;
-        if interval.evidence.last_sign_at.is_some_and(|at| at.plus(GRACE) >= began) {
-            return Ok(());
-        }
-        let end = match (&listed, interval.absent) {
-            (Some(Listed { goes_on: true, .. }), None) => return Ok(()),
-            (Some(Listed { goes_on: true, .. }), Some(_)) => {
+        let sign = interval.evidence.latest_sign();
+        let end = match &listed {
+            Some(Listed { goes_on: true, .. }) if interval.absent.is_none() => return Ok(()),
+            Some(Listed { goes_on: true, .. }) => {
                 interval.absent = None;
                 None
             }
-            // LiveKit may yet tell it itself.
-            (Some(Listed { ended_at: Some(end), .. }), _) if began.since(*end) < GRACE => return Ok(()),
-            (Some(Listed { ended_at: Some(end), .. }), _) => Some(*end),
-            (Some(Listed { ended_at: None, .. }) | None, Some(absent)) if absent.since < began => {
-                Some(end_between(absent.last_seen_at, absent.since))
-            }
-            (Some(Listed { ended_at: None, .. }) | None, Some(_)) => return Ok(()),
-            (Some(Listed { ended_at: None, .. }) | None, None) => {
-                let seen = self.watch.good.at.max(interval.evidence.latest_sign()).unwrap_or(began);
-                interval.absent = Some(Absence { last_seen_at: seen.min(began), since: began });
-                None
+            Some(Listed { ended_at: Some(end), .. }) if self.look.may_yet_tell(*end) => return Ok(()),
+            Some(Listed { ended_at: Some(end), .. }) => Some(*end),
+            Some(Listed { ended_at: None, .. }) | None => {
+                match self.look.missing(interval.absent, sign, self.watch.good.at) {
+                    Missing::NotYet => return Ok(()),
+                    Missing::Noted(absence) => {
+                        interval.absent = Some(absence);
+                        None
+                    }
+                    Missing::Gone { end, .. } => Some(end),
+                }
             }
         };
         match end {
@@ -204,7 +201,7 @@ impl Look<'_> {
     async fn found_media(&self, listed: Listed) -> Result<()> {
         let start = listed.began_at.or(listed.ended_at).unwrap_or(self.began);
         let newest = listed.ended_at.unwrap_or(start);
-        if self.began.since(newest) < GRACE {
+        if self.may_yet_tell(newest) {
             return Ok(());
         }
         let Some((tenant, room)) = self.whose(listed.wire_room.as_ref()).await? else { return Ok(()) };

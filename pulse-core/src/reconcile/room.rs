@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    GRACE, Look, Newcomers, Round, Seen, end_between,
+    Look, Missing, Newcomers, Round, Seen, last_sign,
     tell::{CAUSE, Edge, nth_end},
     unanswered,
 };
@@ -19,7 +19,7 @@ use crate::{
         event_data::ParticipantKind,
         interval::{Evidence, Interval, Subject},
         job::Job,
-        session::{Absence, Gap, Session},
+        session::{Gap, Session},
         tenant::Tenant,
     },
     repo::{Document, get},
@@ -52,14 +52,17 @@ impl Round<'_> {
         newcomers: Option<Newcomers>,
     ) -> Result<Seen> {
         let waited = newcomers.is_some();
+        let parts = self.look.parts();
         if let Some(newcomers) = newcomers {
             self.look.record_newcomers(&session, newcomers).await?;
+            // Its gaps have grown.
+            let now = get::<Session>(&parts.store, &session.id.to_string()).await?;
+            let Some(now) = now.filter(|session| session.ended_at().is_none()) else { return Ok(Seen::default()) };
+            session = now;
         }
-        let parts = self.look.parts();
         let Some(room) = room else { return self.missing_room(session).await.map(|()| Seen::default()) };
         if session.absent.take().is_some() {
-            self.look.rewrite(session).await?;
-            return Ok(Seen::default());
+            self.look.rewrite(session.clone()).await?;
         }
         let open = parts.intervals.open_in(session.id).await?;
         let people = |interval: &&Interval| {
@@ -79,21 +82,19 @@ impl Round<'_> {
         let parts = self.look.parts();
         let Some(tenant) = self.look.tenant(&session).await? else { return Ok(()) };
         let open = parts.intervals.open_in(session.id).await?;
-        // A room of which something was told while the list was under way is not missing.
-        let signs = open.iter().filter_map(|interval| interval.evidence.last_sign_at);
-        if signs.chain([session.started_at]).any(|sign| sign.plus(GRACE) > self.look.began) {
+        // Pulse heard of it while the list was under way, whatever LiveKit's clock says.
+        if session.id.moment() >= self.look.began {
             return Ok(());
         }
-        let Some(absent) = session.absent else {
-            let seen = self.watch.last_seen(&session, &open);
-            session.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
-            return self.look.rewrite(session).await;
-        };
-        if absent.since >= self.look.began {
-            return Ok(());
+        let sign = Some(last_sign(&session, &open));
+        match self.look.missing(session.absent, sign, self.watch.last_agreed(&session)) {
+            Missing::NotYet => Ok(()),
+            Missing::Noted(absence) => {
+                session.absent = Some(absence);
+                self.look.rewrite(session).await
+            }
+            Missing::Gone { seen, end } => self.look.end_with_people(&tenant, session, open, (seen, end)).await,
         }
-        let end = end_between(absent.last_seen_at, absent.since);
-        self.look.end_with_people(&tenant, session, open, (absent.last_seen_at, end)).await
     }
 
     /// Compares who is in the room with who is on record.
@@ -133,28 +134,21 @@ impl Round<'_> {
 
     /// Somebody on record was not in the list: once is noted, twice ends the connection.
     async fn missing_participant(&self, tenant: &Tenant, session: &Session, mut interval: Interval) -> Result<()> {
-        if interval.evidence.last_sign_at.is_some_and(|at| at.plus(GRACE) >= self.look.began) {
-            return Ok(());
-        }
-        match interval.absent {
-            Some(absent) if absent.since < self.look.began => {
-                let end = end_between(absent.last_seen_at, absent.since);
-                self.look.lose(tenant, session, interval, (absent.last_seen_at, end)).await
-            }
-            Some(_) => Ok(()),
-            None => {
-                let seen =
-                    self.watch.last_agreed(session).max(interval.evidence.latest_sign()).unwrap_or(self.look.began);
-                interval.absent = Some(Absence { last_seen_at: seen.min(self.look.began), since: self.look.began });
+        let (sign, agreed) = (interval.evidence.latest_sign(), self.watch.last_agreed(session));
+        match self.look.missing(interval.absent, sign, agreed) {
+            Missing::NotYet => Ok(()),
+            Missing::Noted(absence) => {
+                interval.absent = Some(absence);
                 self.look.rewrite(interval).await
             }
+            Missing::Gone { seen, end } => self.look.lose(tenant, session, interval, (seen, end)).await,
         }
     }
 
     /// A room is open of which LiveKit has not told.
     pub(super) async fn unknown_room(&self, room: Room) -> Result<()> {
         let parts = self.look.parts();
-        if self.look.began.since(room.created_at) < GRACE {
+        if self.look.may_yet_tell(room.created_at) {
             return Ok(());
         }
         let Some((tenant, Some(name))) = self.look.whose(Some(&room.name)).await? else { return Ok(()) };
@@ -263,7 +257,7 @@ impl Look<'_> {
                 parts.store.commit(batch, CommitMode::Apply).await?;
                 Ok(Standing::Repaired)
             }
-            None if self.began.since(participant.joined_at) < GRACE => Ok(Standing::JustCome),
+            None if self.may_yet_tell(participant.joined_at) => Ok(Standing::JustCome),
             None => {
                 self.joined(tenant, session, participant, self.began).await?;
                 Ok(Standing::Repaired)

@@ -149,7 +149,7 @@ async fn at_a_terminal_a_replay_is_waited_for_and_shows_how_far_it_is() {
     let watching =
         tokio::task::spawn_blocking(move || watched.run_at_terminal(&replay(&["--missing", "--yes"]), "", ""));
     // The third look comes later than the moment up to which no bar is shown, and finds the replay running.
-    let looked = async || (operator.series(LOOKS).await > 2.5).then_some(());
+    let looked = async || (operator.series(LOOKS).await >= 3.0).then_some(());
     daemon.process.until("the command has looked three times", READY, looked).await;
     let id = cli.ok(&["webhook", "replay", "list", "--project", "standup", "--jq", ".[0].id"]);
     cli.ok(&["webhook", "replay", "cancel", &id, "--project", "standup", "-q"]);

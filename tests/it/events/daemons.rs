@@ -2,6 +2,7 @@
 //! are replaced, and while MongoDB and Redis are away.
 
 mod deaths;
+mod edges;
 mod outages;
 mod rolling;
 mod sharing;

@@ -225,6 +225,13 @@ async fn told(t: &TestPlane, project: ProjectId, kinds: &[&str]) -> Vec<String> 
 
 #[tokio::test]
 async fn what_went_on_on_a_livekit_that_is_taken_away_ends_when_it_was_seen_last_and_is_told() {
+    for missed in [false, true] {
+        ends_when_seen_last(missed).await;
+    }
+}
+
+/// The same, where the last round has `missed` everything or not.
+async fn ends_when_seen_last(missed: bool) {
     let t = TestPlane::new().await;
     let project = tenant(&t, "acme").await;
     let millis = START.as_millis().to_string();
@@ -246,6 +253,12 @@ async fn what_went_on_on_a_livekit_that_is_taken_away_ends_when_it_was_seen_last
     t.engine.put_egress(vec![web_egress()]);
     for minute in 1..=180 {
         t.clock.set(at(minute * 60));
+        t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
+    }
+    if missed {
+        t.clock.set(at(180 * 60 + 10));
+        t.engine.close_room(&name);
+        t.engine.put_egress(Vec::new());
         t.pipeline.reconciler.round_of(Circle::Tenants).await.expect("answers");
     }
     t.clock.set(at(180 * 60 + 20));

@@ -98,6 +98,21 @@ async fn an_egress_that_is_gone_from_the_list_ends_is_told_and_named_a_gap_and_l
 }
 
 #[tokio::test]
+async fn what_is_gone_from_the_list_right_after_a_sign_of_life_ends_where_it_was_missed_first() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    list(&t, &room, true);
+    rounds_at(&t, [5]).await;
+    list(&t, &room, false);
+    rounds_at(&t, [10, 24]).await;
+    assert!(both(&t).await.iter().all(Interval::is_open), "LiveKit may yet tell of it by itself");
+    rounds_at(&t, [25]).await;
+    for gone in both(&t).await {
+        assert_eq!(gone.evidence.end(), Some(START.plus(Duration::from_millis(7_500))), "there at 5 s, and not at 10");
+    }
+}
+
+#[tokio::test]
 async fn what_was_thought_to_have_ended_and_is_listed_again_was_never_gone_and_may_be_lost_again() {
     let t = TestPlane::new().await;
     let room = told(&t).await;

@@ -137,8 +137,8 @@ async fn a_sign_of_life_between_two_lists_without_a_room_keeps_it_and_its_people
     // A list that was made while the room moved to another node.
     t.engine.close_room(&room.name());
     rounds_at(&t, [90]).await;
-    t.clock.set(at(118));
-    t.livekit_says(&room.joined("PA_2", "bob", at(118))).await.expect("taken in");
+    t.clock.set(at(119));
+    t.livekit_says(&room.joined("PA_2", "bob", at(119))).await.expect("taken in");
     rounds_at(&t, [120]).await;
     assert_eq!(session(&t, "RM_1").await.ended_at(), None, "bob has come in between");
     for sid in ["PA_1", "PA_2"] {
@@ -151,7 +151,7 @@ async fn a_sign_of_life_between_two_lists_without_a_room_keeps_it_and_its_people
     rounds_at(&t, [180]).await;
     assert!(session(&t, "RM_1").await.ended_at().is_some());
     let bob = connection(&t, "PA_2").await;
-    assert!(bob.evidence.end().is_some_and(|end| end > at(118)), "{bob:?}");
+    assert!(bob.evidence.end().is_some_and(|end| end > at(119)), "{bob:?}");
 }
 
 #[tokio::test]
@@ -359,47 +359,156 @@ async fn three_reconcilers_on_one_store_write_each_edge_once() {
     assert_eq!(facts.iter().map(|fact| fact.metadata.revision).collect::<Vec<_>>(), [1, 1]);
 }
 
+/// When the room and the connection ended, which is the same.
+async fn ended(t: &TestPlane, connection_sid: &str) -> Option<Timestamp> {
+    let ended = session(t, "RM_1").await.ended_at();
+    assert_eq!(connection(t, connection_sid).await.evidence.end(), ended, "{connection_sid}");
+    ended
+}
+
+#[tokio::test]
+async fn what_ends_right_after_a_sign_of_life_ends_where_it_was_missed_first() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [5]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [10, 24]).await;
+    assert_eq!(ended(&t, "PA_1").await, None, "LiveKit may yet tell of it by itself");
+    rounds_at(&t, [25]).await;
+    assert_eq!(ended(&t, "PA_1").await, Some(at(5).plus(Duration::from_millis(2_500))), "there at 5 s, and not at 10");
+}
+
+#[tokio::test]
+async fn what_is_back_before_it_was_thought_to_be_gone_is_missed_anew() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [5]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [10]).await;
+    show(&t, &room, vec![alice()]);
+    rounds_at(&t, [15]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [20, 34]).await;
+    assert_eq!(ended(&t, "PA_1").await, None, "missing since 20 s");
+    rounds_at(&t, [35]).await;
+    assert_eq!(ended(&t, "PA_1").await, Some(at(15).plus(Duration::from_millis(2_500))));
+}
+
+#[tokio::test]
+async fn a_list_that_was_begun_after_the_last_sign_of_life_counts() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [30, 60, 90]).await;
+    t.clock.set(at(118));
+    t.livekit_says(&room.joined("PA_2", "bob", at(118))).await.expect("taken in");
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [120]).await;
+    assert_eq!(ended(&t, "PA_2").await, None, "missing once closes nothing");
+    rounds_at(&t, [150]).await;
+    assert_eq!(ended(&t, "PA_2").await, Some(at(119)));
+}
+
+#[tokio::test]
+async fn a_room_that_goes_before_its_newcomers_are_recorded_ends_where_it_was_missed_first() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    show(&t, &room, vec![alice(), person("PA_2", "bob", at(29))]);
+    rounds_at(&t, [30]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [60, 90]).await;
+    for sid in ["PA_1", "PA_2"] {
+        assert_eq!(ended(&t, sid).await, Some(at(45)), "there at 30 s, and not at 60");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_of_life_that_is_told_after_the_list_without_it_is_not_after_the_end() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    rounds_at(&t, [5]).await;
+    t.engine.close_room(&room.name());
+    rounds_at(&t, [10]).await;
+    t.livekit_says(&room.joined("PA_2", "bob", at(8))).await.expect("taken in");
+    rounds_at(&t, [25]).await;
+    for sid in ["PA_1", "PA_2"] {
+        assert_eq!(ended(&t, sid).await, Some(at(9)), "there at 8 s, and not at 10");
+        assert!(synthetic(&t, sid, "participant_left").await.is_some(), "{sid} is not told to have left");
+    }
+}
+
+#[tokio::test]
+async fn what_livekit_tells_late_says_nothing_against_a_list() {
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    show(&t, &room, vec![alice(), person("PA_2", "bob", at(5))]);
+    rounds_at(&t, [30, 60]).await;
+    show(&t, &room, vec![alice()]);
+    rounds_at(&t, [90]).await;
+    t.livekit_says(&room.joined("PA_2", "bob", at(5))).await.expect("taken in");
+    rounds_at(&t, [120]).await;
+    assert_eq!(connection(&t, "PA_2").await.evidence.end(), Some(at(75)), "there at 60 s, and not at 90");
+}
+
+#[tokio::test]
+async fn a_room_of_which_pulse_hears_while_a_list_is_made_is_not_missing_from_it_whatever_livekits_clock_says() {
+    let t = TestPlane::new().await;
+    rounds_at(&t, [30]).await;
+    t.clock.set(at(60));
+    let room = Room::new(&t.customer("acme").await, "standup", "RM_1", at(50));
+    for event in [room.started(), room.joined("PA_1", "alice", at(50))] {
+        t.livekit_says(&event).await.expect("taken in");
+    }
+    rounds_at(&t, [60, 90]).await;
+    assert_eq!(ended(&t, "PA_1").await, None, "missing once closes nothing");
+    rounds_at(&t, [120]).await;
+    assert_eq!(ended(&t, "PA_1").await, Some(at(75)), "there at 60 s, and not at 90");
+}
+
 #[tokio::test]
 async fn no_lost_end_is_off_by_more_than_a_round() {
-    const ROUND: u64 = 30;
     let dice = SeededEntropy::new(7);
+    for life in 0..20 {
+        no_lost_end_is_off_by_more_than([30, 5, 1][life % 3], &dice).await;
+    }
+}
+
+/// The same for rounds that are so many seconds apart.
+async fn no_lost_end_is_off_by_more_than(round: u64, dice: &SeededEntropy) {
     let roll = |most: u64| {
         let mut bytes = [0; 8];
         dice.fill(&mut bytes);
         u64::from_be_bytes(bytes) % most
     };
-    for life in 0..20 {
-        let t = TestPlane::new().await;
-        let room = told(&t).await;
-        let guests: Vec<(String, u64, u64)> = (0..6)
-            .map(|guest| {
-                let joined = 1 + roll(600);
-                (format!("PA_g{guest}"), joined, joined + 1 + roll(600))
-            })
-            .collect();
-        for now in 1..=1_500 {
-            t.clock.set(at(now));
-            let there = guests.iter().filter(|(_, joined, left)| (*joined..*left).contains(&now));
-            let there = there.map(|(sid, joined, _)| person(sid, sid, at(*joined)));
-            show(&t, &room, there.chain([alice()]).collect());
-            for (sid, joined, _) in guests.iter().filter(|(_, joined, _)| *joined == now) {
-                t.livekit_says(&room.joined(sid, sid, at(*joined))).await.expect("taken in");
-            }
-            if now % ROUND == 0 {
-                t.pipeline.reconciler.round().await.expect("LiveKit answers");
-            }
+    let t = TestPlane::new().await;
+    let room = told(&t).await;
+    let guests: Vec<(String, u64, u64)> = (0..6)
+        .map(|guest| {
+            let joined = 1 + roll(600);
+            (format!("PA_g{guest}"), joined, joined + 1 + roll(20 * round))
+        })
+        .collect();
+    for now in 1..=1_500 {
+        t.clock.set(at(now));
+        let there = guests.iter().filter(|(_, joined, left)| (*joined..*left).contains(&now));
+        let there = there.map(|(sid, joined, _)| person(sid, sid, at(*joined)));
+        show(&t, &room, there.chain([alice()]).collect());
+        for (sid, joined, _) in guests.iter().filter(|(_, joined, _)| *joined == now) {
+            t.livekit_says(&room.joined(sid, sid, at(*joined))).await.expect("taken in");
         }
-        t.livekit_says(&room.finished(at(1_500))).await.expect("taken in");
-        settle(&t).await;
-        for (sid, _, left) in &guests {
-            let end =
-                connection(&t, sid).await.evidence.end().unwrap_or_else(|| panic!("life {life}: {sid} is still there"));
-            let error = end.since(at(*left)).max(at(*left).since(end));
-            assert!(
-                error <= Duration::from_secs(ROUND),
-                "life {life}: {sid} left at {left} and {error:?} is billed wrongly"
-            );
+        if now % round == 0 {
+            t.pipeline.reconciler.round().await.expect("LiveKit answers");
         }
+    }
+    t.livekit_says(&room.finished(at(1_500))).await.expect("taken in");
+    settle(&t).await;
+    for (sid, _, left) in &guests {
+        let end = connection(&t, sid).await.evidence.end().unwrap_or_else(|| panic!("{sid} is still there"));
+        let error = end.since(at(*left)).max(at(*left).since(end));
+        assert!(
+            // LiveKit tells whole seconds: what it told just before a list may have been after it.
+            error <= Duration::from_secs(round.max(3)),
+            "rounds of {round} s: {sid} left at {left} and {error:?} is billed wrongly"
+        );
     }
 }
 
