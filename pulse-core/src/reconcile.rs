@@ -57,8 +57,6 @@ use crate::{
 /// For how long LiveKit is left to tell of something by itself: what began since is not missing from the record, and what is
 /// missing since is not gone. Its first four tries are made in that time.
 const GRACE: Duration = Duration::from_secs(15);
-/// The most that is added to the last sign of life of what has gone.
-const MAX_TAIL: Duration = Duration::from_secs(15);
 /// How often the participants of a room are listed, also where nothing looks different.
 const LISTED_EVERY: Duration = Duration::from_secs(300);
 /// Live sessions that are read at once.
@@ -306,11 +304,7 @@ impl<'a> Look<'a> {
                 Missing::Noted(Absence { last_seen_at: seen.min(self.began), since: self.began })
             }
             Some(absent) if self.may_yet_tell(absent.since) => Missing::NotYet,
-            Some(absent) => {
-                // Of a sign before the first list without it, LiveKit may have told after that list.
-                let seen = sign.map_or(absent.last_seen_at, |sign| sign.max(absent.last_seen_at));
-                Missing::Gone { seen, end: end_between(seen, absent.since) }
-            }
+            Some(absent) => Missing::Gone { seen: absent.seen(sign), end: absent.end(sign) },
         }
     }
 
@@ -446,23 +440,4 @@ fn unanswered(fault: EngineError) -> Error {
 fn last_sign(session: &Session, open: &[Interval]) -> Timestamp {
     let people = open.iter().filter(|interval| matches!(interval.subject, Subject::Participant { .. }));
     people.filter_map(|interval| interval.evidence.latest_sign()).fold(session.started_at, Timestamp::max)
-}
-
-/// The end of what was last seen at `seen` and missing at `missing`: the middle, but not long after it was seen.
-fn end_between(seen: Timestamp, missing: Timestamp) -> Timestamp {
-    seen.plus((missing.since(seen) / 2).min(MAX_TAIL))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_in_the_middle_and_not_long_after_the_last_sign() {
-        let at = Timestamp::from_secs;
-        assert_eq!(end_between(at(100), at(110)), at(105));
-        assert_eq!(end_between(at(100), at(130)), at(115));
-        assert_eq!(end_between(at(100), at(100_000)), at(115), "an outage of LiveKit is billed");
-        assert_eq!(end_between(at(100), at(90)), at(100));
-    }
 }

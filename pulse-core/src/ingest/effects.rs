@@ -138,7 +138,8 @@ pub(super) fn observe_room(session: &mut Session, event: &LiveKitEvent) -> bool 
     *session != before
 }
 
-/// Ends a connection with its room, or lets it go on when the room did not end after all. Tells whether that changes it.
+/// Ends a connection with its room, or before that if it was missing before, or lets it go on when the room did not end after
+/// all. Tells whether that changes it.
 /// An egress or ingress ends by itself: LiveKit tells of it after the room's end.
 pub(crate) fn close_by_room(interval: &mut Interval, session: &Session) -> bool {
     if !matches!(interval.subject, Subject::Participant { .. }) || interval.evidence.room_ended_at == session.ended_at()
@@ -146,5 +147,9 @@ pub(crate) fn close_by_room(interval: &mut Interval, session: &Session) -> bool 
         return false;
     }
     interval.evidence.room_ended_at = session.ended_at();
+    if let (Some(_), Some(absent)) = (session.ended_at(), interval.absent) {
+        let lost_at = Some(absent.end(interval.evidence.latest_sign()));
+        interval.evidence.merge(&Evidence { lost_at, ..Evidence::default() });
+    }
     true
 }

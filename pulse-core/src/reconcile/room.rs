@@ -77,7 +77,7 @@ impl Round<'_> {
         self.participants(&session, &room, open).await
     }
 
-    /// The session's room was not in the list: once is noted, twice ends it.
+    /// The session's room was not in the list: the first time is noted, and a later one ends it.
     async fn missing_room(&self, mut session: Session) -> Result<()> {
         let parts = self.look.parts();
         let Some(tenant) = self.look.tenant(&session).await? else { return Ok(()) };
@@ -132,7 +132,7 @@ impl Round<'_> {
         Ok(seen)
     }
 
-    /// Somebody on record was not in the list: once is noted, twice ends the connection.
+    /// Somebody on record was not in the list: the first time is noted, and a later one ends the connection.
     async fn missing_participant(&self, tenant: &Tenant, session: &Session, mut interval: Interval) -> Result<()> {
         let (sign, agreed) = (interval.evidence.latest_sign(), self.watch.last_agreed(session));
         match self.look.missing(interval.absent, sign, agreed) {
@@ -208,8 +208,8 @@ impl Look<'_> {
         }
     }
 
-    /// Ends a connection that has gone at `end`, after it was seen last at `seen`, and tells of it. What came in between is
-    /// seen in the next round.
+    /// Ends a connection that has gone at `end`, after it was seen last at `seen`, and tells of it: before that, if it was
+    /// missing before. What came in between is seen in the next round.
     pub(super) async fn lose(
         &self,
         tenant: &Tenant,
@@ -217,6 +217,8 @@ impl Look<'_> {
         mut interval: Interval,
         (seen, end): (Timestamp, Timestamp),
     ) -> Result<()> {
+        let sign = interval.evidence.latest_sign();
+        let (seen, end) = interval.absent.map_or((seen, end), |absent| (absent.seen(sign), absent.end(sign)));
         interval.evidence.merge(&Evidence { lost_at: Some(end), ..Evidence::default() });
         if interval.is_open() {
             // It gave a sign after that.

@@ -422,6 +422,31 @@ async fn a_room_that_goes_before_its_newcomers_are_recorded_ends_where_it_was_mi
 }
 
 #[tokio::test]
+async fn who_was_missing_before_the_room_ended_left_before_it() {
+    for told_of in [false, true] {
+        let t = TestPlane::new().await;
+        let room = told(&t).await;
+        rounds_at(&t, [30]).await;
+        show(&t, &room, Vec::new());
+        rounds_at(&t, [60]).await;
+        t.engine.close_room(&room.name());
+        if told_of {
+            t.clock.set(at(80));
+            t.livekit_says(&room.finished(at(80))).await.expect("taken in");
+            settle(&t).await;
+        } else {
+            rounds_at(&t, [90, 120]).await;
+        }
+        assert!(session(&t, "RM_1").await.ended_at().is_some_and(|end| end >= at(75)), "the room was there at 60 s");
+        assert_eq!(
+            connection(&t, "PA_1").await.evidence.end(),
+            Some(at(45)),
+            "she was not, told of the room: {told_of}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_sign_of_life_that_is_told_after_the_list_without_it_is_not_after_the_end() {
     let t = TestPlane::new().await;
     let room = told(&t).await;
